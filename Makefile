@@ -1,0 +1,57 @@
+# Two commands matter: `make demo` shows the main job from nothing, `make test` passes the tests.
+# Both need Python 3.13, git and make; Node comes from the machine or from a Python package.
+
+PYTHON ?= python3.13
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+AZURITE := .local/azurite/.installed
+
+.PHONY: demo up test check lint types imports docs lock clean
+
+demo: $(STAMP) $(AZURITE)
+	$(BIN)/python -m sandbox demo
+
+up: $(STAMP) $(AZURITE)
+	$(BIN)/python -m sandbox up
+
+test: check
+
+check: lint types imports $(AZURITE)
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/coverage report
+	$(BIN)/coverage report --include='shared/core/*' --fail-under=100
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+docs: $(STAMP)
+	$(BIN)/python docs/generate.py
+
+lock: $(STAMP)
+	$(BIN)/pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --no-emit-index-url --no-emit-find-links --strip-extras \
+		--no-header --no-annotate -o requirements.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --no-emit-index-url --no-emit-find-links --strip-extras \
+		--no-header --no-annotate --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	sed -i '/^linnet @/d' requirements-dev.txt
+
+$(STAMP): requirements-dev.txt requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(AZURITE): $(STAMP)
+	$(BIN)/python -m sandbox.azurite
+	touch $@
+
+clean:
+	rm -rf $(VENV) .local build *.egg-info

@@ -1,0 +1,178 @@
+"""The operator's command: posts to the commands queue, as any Service Bus client would.
+
+Reads where things are from the environment: the queue from the settings of the deployment
+(ServiceBus, COMMANDS_QUEUE), what HTTP shows from LINNET_URL and LINNET_KEY.
+"""
+
+import asyncio
+import getpass
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import aiohttp
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+from shared.cloud.wiring import bus
+
+from shared.errors import LinnetError
+from shared.planfile import PlanIn
+from shared.settings import Settings
+from shared.wire import read_command, read_plan
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Unattended canary releases for Azure."
+)
+console = Console()
+
+type Name = Annotated[str, typer.Argument(help="The rollout's name.")]
+type Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the history.")]
+MAX_ROWS = 30
+
+
+@app.command()
+def start(
+    plan: Annotated[Path, typer.Argument(exists=True, help="A plan in YAML or JSON.")],
+    reason: Reason = "",
+    *,
+    dry_run: Annotated[bool, typer.Option(help="Stop after preflight.")] = False,
+) -> None:
+    """Post a plan."""
+    document = yaml.safe_load(plan.read_text(encoding="utf-8"))
+    _post({"action": "start", "plan": document, "reason": reason, "dry_run": dry_run})
+
+
+@app.command()
+def check(plan: Annotated[Path, typer.Argument(exists=True)]) -> None:
+    """Say whether a plan can be read, without posting it."""
+    document = yaml.safe_load(plan.read_text(encoding="utf-8"))
+    found = _or_exit(lambda: read_plan(json.dumps(document).encode()))
+    console.print(f"{plan}: {found.name}, {len(found.steps)} steps on {found.profile}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a plan."""
+    typer.echo(json.dumps(PlanIn.model_json_schema(), indent=2))
+
+
+@app.command()
+def promote(
+    name: Name,
+    from_step: Annotated[int, typer.Option(help="The step you see it at, counted from 1.")],
+    reason: Reason = "",
+) -> None:
+    """Let a rollout go on from the step you see it at."""
+    _post({"action": "promote", "rollout": name, "from_step": from_step, "reason": reason})
+
+
+@app.command()
+def hold(name: Name, reason: Reason = "") -> None:
+    """Keep a rollout where it is."""
+    _post({"action": "hold", "rollout": name, "reason": reason})
+
+
+@app.command()
+def resume(name: Name, reason: Reason = "") -> None:
+    """Lift a hold."""
+    _post({"action": "resume", "rollout": name, "reason": reason})
+
+
+@app.command()
+def abort(name: Name, reason: Reason = "") -> None:
+    """Take all traffic off the canary."""
+    _post({"action": "abort", "rollout": name, "reason": reason})
+
+
+@app.command("list")
+def list_() -> None:
+    """Show every rollout in a line."""
+    table = Table("rollout", "phase", "step", "percent", "why", box=None)
+    for row in _get("rollouts")["rollouts"]:
+        step = f"{row['step']}/{row['of_steps']}"
+        table.add_row(
+            row["name"], row["phase"], step, f"{row['wanted_percent']:g}", row["sentence"]
+        )
+    console.print(table)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Show one rollout: where it is, why, and how it came there."""
+    found = _get(f"rollouts/{name}")
+    console.print(f"[bold]{found['name']}[/] {found['phase']}: {found['sentence']}")
+    table = Table("at", "event", "percent", "what and why", box=None)
+    turning = [row for row in found["history"] if _tells(row)]
+    for row in turning[-MAX_ROWS:]:
+        table.add_row(row["at"][11:19], row["event"], f"{row['percent']:g}", row["sentence"])
+    console.print(table)
+
+
+@app.command()
+def rejected() -> None:
+    """Show messages that could not be used, and why."""
+    table = Table("at", "queue", "id", "reason", box=None)
+    for row in _get("rejected")["rejected"]:
+        table.add_row(row["at"][:19], row["queue"], row["id"], row["reason"])
+    console.print(table)
+
+
+def _tells(row: dict[str, Any]) -> bool:
+    """Whether a history row changed something a person would want to read."""
+    return row["event"] != "Ticked" or row["before"] != row["after"]
+
+
+def _post(command: dict[str, Any]) -> None:
+    body = json.dumps({**command, "by": getpass.getuser()}).encode()
+    _or_exit(lambda: read_command(body))
+    settings = Settings()
+
+    async def send() -> str:
+        queue = bus(settings)
+        try:
+            return await queue.send(settings.commands_queue, body)
+        finally:
+            await queue.close()
+
+    message_id = _or_exit(lambda: asyncio.run(send()))
+    console.print(f"{command['action']} posted as message {message_id}")
+
+
+def _get(path: str) -> dict[str, Any]:
+    url = os.environ.get("LINNET_URL", "http://127.0.0.1:7071").rstrip("/")
+    headers = {"x-functions-key": os.environ.get("LINNET_KEY", "")}
+
+    async def fetch() -> dict[str, Any]:
+        timeout = aiohttp.ClientTimeout(total=30)
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
+            session.get(f"{url}/api/{path}") as response,
+        ):
+            found: dict[str, Any] = await response.json()
+            return found
+
+    try:
+        found = asyncio.run(fetch())
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        console.print(f"[red]{url} does not answer:[/] {error}")
+        raise typer.Exit(1) from None
+    if "error" in found:
+        console.print(f"[red]{found['error']}[/]")
+        raise typer.Exit(1)
+    return found
+
+
+def _or_exit[T](action: Callable[[], T]) -> T:
+    try:
+        return action()
+    except LinnetError as error:
+        console.print(f"[red]{error}[/]", soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,158 @@
+"""What HTTP shows: rollouts, one rollout with its reasons, rejected messages, health."""
+
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.core.judge import Verdict
+
+from shared.core import weights
+from shared.core.model import FINAL, Pair, Plan, Rollout
+from shared.errors import UnreachableError
+from shared.ports import HistoryRow, Rejected, World
+from shared.record import row_to_dict
+
+SHOWN_ROWS = 200
+SHOWN_BYTES = 262_144
+
+type Json = dict[str, Any]
+
+
+async def rollouts(world: World) -> Json:
+    """Every rollout in a line each, live ones first, then the latest."""
+    found = [await world.store.load(name) for name in await world.store.names()]
+    there = [stored for stored in found if stored]
+    there.sort(key=lambda s: (s.rollout.phase in FINAL, -s.rollout.started_at_s))
+    return {"rollouts": [summary(stored.plan, stored.rollout) for stored in there]}
+
+
+async def rollout(world: World, name: str) -> Json | None:
+    """One rollout with the numbers it rests on and its history; None when there is none."""
+    stored = await world.store.load(name)
+    if stored is None:
+        return None
+    first = max(0, stored.rollout.sequence - SHOWN_ROWS)
+    rows = await world.store.history(name, after=first, limit=SHOWN_ROWS)
+    return {
+        **summary(stored.plan, stored.rollout),
+        "profile": stored.plan.profile,
+        "steps": [step.percent for step in stored.plan.steps],
+        "verdict": explained(stored.rollout.verdict),
+        "baseline": None if stored.rollout.baseline is None else rates(stored.rollout),
+        "before": spoken(stored.rollout.before),
+        "history": [history_row(row) for row in rows],
+    }
+
+
+async def rejected(world: World) -> Json:
+    """Messages that could not be used: why, when, and their bytes in base64."""
+    return {"rejected": [_rejected(entry) for entry in await world.store.rejected()]}
+
+
+async def health(world: World) -> tuple[bool, Json]:
+    """Whether the store answers and ticks come; what each of them says."""
+    try:
+        beat_s = await world.store.last_beat_s()
+    except UnreachableError as error:
+        return False, {"healthy": False, "store": str(error)}
+    age_s = None if beat_s is None else world.clock.now_s() - beat_s
+    healthy = age_s is not None and age_s <= world.settings.stale_after_s
+    ticks = "never ran" if age_s is None else f"last ran {age_s:.0f} s ago"
+    return healthy, {"healthy": healthy, "store": "answers", "tick": ticks}
+
+
+def summary(plan: Plan, rollout: Rollout) -> Json:
+    """A rollout in a line: where it is, since when, and why in its own sentence."""
+    return {
+        "name": rollout.name,
+        "phase": rollout.phase.value,
+        "since": timestamp(rollout.phase_since_s),
+        "started": timestamp(rollout.started_at_s),
+        "by": rollout.by,
+        "step": rollout.step + 1,
+        "of_steps": len(plan.steps),
+        "wanted_percent": rollout.wanted_percent,
+        "weights": spoken(rollout.last_pair),
+        "request_share_percent": request_share_percent(rollout),
+        "sentence": rollout.sentence,
+        "hold": None if rollout.hold is None else rollout.hold.reason,
+        "reasons": list(rollout.reasons),
+    }
+
+
+def request_share_percent(rollout: Rollout) -> float | None:
+    """The canary's share of the requests seen at this step; None before there are any."""
+    if rollout.verdict is None or not rollout.verdict.weighings:
+        return None
+    counts = rollout.verdict.weighings[0].step_counts
+    both = counts.canary_events + counts.stable_events
+    return round(100 * counts.canary_events / both, 2) if both else None
+
+
+def explained(verdict: Verdict | None) -> Json | None:
+    """A verdict with every number a person might ask for."""
+    if verdict is None:
+        return None
+    return {
+        "kind": verdict.kind.value,
+        "sentence": verdict.sentence,
+        "evidence_of_harm": round(verdict.worse, 3),
+        "needed": round(verdict.needed, 3),
+        "rules": [
+            {
+                "rule": w.rule,
+                "stable": [w.counts.stable_bad, w.counts.stable_events],
+                "canary": [w.counts.canary_bad, w.counts.canary_events],
+                "ratio_interval": [w.ratio_low, w.ratio_high],
+                "margin": w.margin,
+                "evidence_of_no_harm": round(max(w.ok, w.absolute), 3),
+                "sealed_bins": w.step_bins,
+                "passed": w.passed,
+            }
+            for w in verdict.weighings
+        ],
+    }
+
+
+def history_row(row: HistoryRow) -> Json:
+    """A history row for people: the event's kind and what it led to."""
+    whole = row_to_dict(row)
+    event = whole.pop("event")
+    said = {key: event[key] for key in ("by", "reason", "from_step", "rule") if key in event}
+    at = timestamp(row.event.at_s)
+    return {**whole, "at": at, "event": event["kind"], **said, "verdict": explained(row.verdict)}
+
+
+def rates(rollout: Rollout) -> Json:
+    """Stable's bad rate before the start, per rule."""
+    return {
+        name: [counts.stable_bad, counts.stable_events]
+        for name, counts in (rollout.baseline or {}).items()
+    }
+
+
+def spoken(pair: Pair | None) -> Json | None:
+    """A pair of weights as JSON."""
+    if pair is None:
+        return None
+    return {
+        "stable": {"weight": pair.stable.weight, "enabled": pair.stable.enabled},
+        "canary": {"weight": pair.canary.weight, "enabled": pair.canary.enabled},
+        "canary_percent": round(float(100 * weights.share(pair)), 2),
+    }
+
+
+def timestamp(at_s: float) -> str:
+    """A moment as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
+
+
+def _rejected(entry: Rejected) -> Json:
+    return {
+        "id": entry.message.id,
+        "queue": entry.queue,
+        "reason": entry.reason,
+        "at": timestamp(entry.at_s),
+        "deliveries": entry.message.deliveries,
+        "bytes": base64.b64encode(entry.message.body[:SHOWN_BYTES]).decode(),
+    }

@@ -1,0 +1,164 @@
+"""Messages become events, once each; what cannot be used is kept with its reason and its bytes.
+
+A message is settled by returning: then it was applied, or refused with a recorded reason.
+Raising leaves it to the broker, which delivers it again and at last dead-letters it, bytes intact.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from controllers.turn import act, converge, row_of, submit, take_turn
+from shared.core.events import AbortAsked, Event, StartAsked
+from shared.core.machine import decide
+from shared.core.model import FINAL, Phase, newborn
+from shared.errors import ConflictError, RefusedError, UnreachableError
+from shared.ports import Message, Rejected, World
+from shared.wire import Ask, Start, read_alert, read_command
+
+# Abandoned messages come back at once: a pause before giving one up lets an outage pass.
+LONGEST_PAUSE_S = 20.0
+
+log = logging.getLogger(__name__)
+
+
+async def receive_command(world: World, message: Message) -> None:
+    """One message of the commands queue."""
+    await _settle(world, message, "commands", _command)
+
+
+async def receive_alert(world: World, message: Message) -> None:
+    """One message of the alerts queue: whoever listens to the alert goes back to zero."""
+    await _settle(world, message, "alerts", _alert)
+
+
+async def _settle(
+    world: World,
+    message: Message,
+    queue: str,
+    handle: Callable[[World, Message], Awaitable[None]],
+) -> None:
+    try:
+        _bound(message, world.settings.max_message_bytes)
+        await handle(world, message)
+    except RefusedError as refused:
+        log.warning("message %s of %s rejected: %s", message.id, queue, refused)
+        await world.store.reject(Rejected(message, queue, str(refused), world.clock.now_s()))
+    except UnreachableError:
+        await world.clock.sleep(min(2.0**message.deliveries, LONGEST_PAUSE_S))
+        raise
+
+
+def _bound(message: Message, limit: int) -> None:
+    if len(message.body) > limit:
+        raise RefusedError(f"{len(message.body)} bytes, at most {limit} are allowed")
+
+
+async def _command(world: World, message: Message) -> None:
+    said = read_command(message.body)
+    if isinstance(said, Start):
+        await _start(world, message, said)
+    else:
+        await _ask(world, message, said)
+
+
+async def _start(world: World, message: Message, said: Start) -> None:
+    plan = said.plan
+    if not world.settings.allows_profile(plan.profile):
+        raise RefusedError(f"profile: {plan.profile} is not in ALLOWED_PROFILES of this Linnet")
+    if not world.settings.allows_workspace(plan.source.workspace):
+        workspace = plan.source.workspace
+        raise RefusedError(f"workspace: {workspace} is not in ALLOWED_WORKSPACES of this Linnet")
+    if await world.store.seen(plan.name, message.id) is None:
+        holder = await _live_holder(world, plan.profile)
+        if holder not in {None, plan.name}:
+            raise RefusedError(f"profile: {plan.profile} has a live rollout already, {holder}")
+        await _create(world, message, said)
+    holder = await _claim(world, plan.profile, plan.name)
+    await take_turn(world, plan.name, holder)
+
+
+async def _create(world: World, message: Message, said: Start) -> None:
+    at_s = world.clock.now_s()
+    event = StartAsked(at_s, said.by, said.reason, said.dry_run)
+    born = newborn(said.plan, at_s, said.by, dry_run=said.dry_run)
+    decision = decide(said.plan, born, event)
+    row = row_of(born, event, decision)
+    try:
+        created = await world.store.create(said.plan, decision.rollout, row, message.id)
+    except ConflictError:
+        if await world.store.seen(said.plan.name, message.id) is None:
+            taken = f"name: a rollout named {said.plan.name} exists; give this one another name"
+            raise RefusedError(taken) from None
+        return
+    await act(world, created, decision.effects)
+
+
+async def _live_holder(world: World, profile: str) -> str | None:
+    """The rollout that holds the profile and has not ended."""
+    wanted = profile.casefold()
+    for claim in await world.store.claims():
+        if claim.profile.casefold() == wanted:
+            holder = await world.store.load(claim.rollout)
+            return claim.rollout if holder and holder.rollout.phase not in FINAL else None
+    return None
+
+
+async def _claim(world: World, profile: str, name: str) -> str:
+    """Claim the profile, or take it over from a rollout that has ended; returns the holder."""
+    claim = await world.store.claim(profile, name)
+    if claim.rollout == name:
+        return name
+    if await _live_holder(world, profile) is None:
+        claim = await world.store.claim(profile, name, instead_of=claim)
+    return claim.rollout
+
+
+async def _ask(world: World, message: Message, said: Ask) -> None:
+    event = said.event(world.clock.now_s())
+    stored = await world.store.load(said.rollout)
+    if stored is None:
+        raise RefusedError(f"rollout: there is none named {said.rollout}")
+    if stored.rollout.phase is Phase.PROMOTED and isinstance(event, AbortAsked):
+        holder = await _claim(world, stored.plan.profile, said.rollout)
+        if holder != said.rollout:
+            raise RefusedError(f"abort: the profile belongs to {holder} by now; abort that one")
+    await _submit_once(world, said.rollout, event, message.id)
+
+
+async def _submit_once(world: World, name: str, event: Event, message_id: str) -> None:
+    """Apply an event whose message may have been here before; then only its effects are mended."""
+    number = await world.store.seen(name, message_id)
+    if number is None:
+        outcome = await submit(world, name, event, message_id)
+        if outcome and outcome.decision.refused:
+            raise RefusedError(outcome.decision.sentence)
+        return
+    [row] = await world.store.history(name, after=number - 1, limit=1)
+    if row.refused:
+        raise RefusedError(row.sentence)
+    stored = await world.store.load(name)
+    if stored and stored.rollout.before is not None:
+        await converge(world, stored)
+
+
+async def _alert(world: World, message: Message) -> None:
+    alert = read_alert(message.body)
+    if not alert.fired:
+        log.info("alert %s is resolved: nothing to do", alert.rule)
+        return
+    listeners = 0
+    for claim in await world.store.claims():
+        stored = await world.store.load(claim.rollout)
+        if stored and any(alert.concerns(match) for match in stored.plan.rollback_on):
+            listeners += 1
+            await _warn(world, claim.rollout, alert.event(world.clock.now_s()), message.id)
+    if not listeners:
+        log.warning("nobody listens to alert %s (%s)", alert.rule, alert.alert_id)
+
+
+async def _warn(world: World, name: str, event: Event, message_id: str) -> None:
+    """An alert that comes when it cannot matter any more is history, not a bad message."""
+    try:
+        await _submit_once(world, name, event, message_id)
+    except RefusedError as refused:
+        log.info("%s: %s", name, refused)

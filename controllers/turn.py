@@ -1,0 +1,205 @@
+"""One turn of one rollout: load, look, decide, save, act.
+
+Rises are saved before they are performed; a retreat is performed although it could not be saved.
+Acting is level, not edge: the weights are brought to what the newest record wants, so a crash
+at any point is mended by the next turn.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from shared.core import gates, questions, weights
+from shared.core.effects import Effect, ReleaseClaim, SetPercent, Tell
+from shared.core.events import Event, Ticked, TurnFailed
+from shared.core.machine import Decision, decide
+from shared.core.model import Phase, Rollout
+from shared.errors import ConflictError, UnreachableError
+from shared.ports import HistoryRow, Stored, World
+
+MAX_PASSES = 3
+MAX_RACES = 8
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an event ended: the record in force, and what was decided."""
+
+    stored: Stored
+    decision: Decision
+
+
+async def take_turn(world: World, name: str, holder: str | None) -> None:
+    """Look at one rollout and do what follows. Losing a race to another turn is no error."""
+    async with asyncio.timeout(world.settings.turn_deadline_s):
+        stored = await world.store.load(name)
+        if stored is None:
+            return
+        event = await look(world, stored, holder)
+        try:
+            await apply(world, stored, event)
+        except ConflictError:
+            log.info("another turn of %s was first", name)
+
+
+async def submit(
+    world: World, name: str, event: Event, message_id: str | None = None
+) -> Outcome | None:
+    """Apply a command or an alert, deciding again whenever another turn saved first.
+
+    Returns None when there is no such rollout. Raises UnreachableError after too many races.
+    """
+    for _ in range(MAX_RACES):
+        stored = await world.store.load(name)
+        if stored is None:
+            return None
+        try:
+            return await apply(world, stored, event, message_id)
+        except ConflictError:
+            continue
+    raise UnreachableError(f"{name} is busy: {MAX_RACES} turns were first")
+
+
+async def apply(
+    world: World, stored: Stored, event: Event, message_id: str | None = None
+) -> Outcome:
+    """Decide, save, act. Raises ConflictError when another turn saved first."""
+    decision = decide(stored.plan, stored.rollout, event)
+    saved = await save(world, stored, event, decision, message_id)
+    await act(world, saved, decision.effects)
+    return Outcome(saved, decision)
+
+
+async def save(
+    world: World, stored: Stored, event: Event, decision: Decision, message_id: str | None
+) -> Stored:
+    """The record, its row and the seen message, if anything is to be remembered."""
+    if decision.rollout == stored.rollout and message_id is None:
+        return stored
+    row = row_of(stored.rollout, event, decision)
+    try:
+        return await world.store.save(stored, decision.rollout, row, message_id)
+    except UnreachableError:
+        if decision.rollout.wanted_percent == 0 and decision.effects:
+            unsaved = Stored(stored.plan, decision.rollout, stored.etag)
+            await act(world, unsaved, decision.effects)
+        raise
+
+
+def row_of(before: Rollout, event: Event, decision: Decision) -> HistoryRow:
+    """What history keeps of one decision: the event whole, and the numbers it rested on."""
+    after = decision.rollout
+    return HistoryRow(
+        number=after.sequence,
+        event=event,
+        before=before.phase,
+        after=after.phase,
+        step=after.step,
+        percent=after.wanted_percent,
+        sentence=decision.sentence,
+        refused=decision.refused,
+        verdict=after.verdict if isinstance(event, Ticked) else None,
+    )
+
+
+async def look(world: World, stored: Stored, holder: str | None) -> Ticked:
+    """Everything this rollout must know now, asked side by side."""
+    plan, rollout = stored.plan, stored.rollout
+    at_s = world.clock.now_s()
+    question = questions.needed(plan, rollout, at_s)
+    async with asyncio.TaskGroup() as looks:
+        traffic = looks.create_task(world.traffic.see(plan.profile))
+        answer = looks.create_task(world.telemetry.ask(question)) if question else None
+        before = rollout.phase is Phase.PENDING
+        probe = (
+            looks.create_task(world.traffic.probe(plan.profile, plan.canary)) if before else None
+        )
+    return Ticked(
+        at_s=at_s,
+        traffic=traffic.result(),
+        answer=answer.result() if answer else None,
+        probe=probe.result() if probe else None,
+        holder=holder,
+    )
+
+
+async def act(world: World, stored: Stored, effects: tuple[Effect, ...]) -> None:
+    """Perform effects; weights first, because seconds count there."""
+    name = stored.rollout.name
+    if any(isinstance(effect, SetPercent) for effect in effects):
+        await converge(world, stored)
+    for effect in effects:
+        if isinstance(effect, Tell):
+            await world.notices.tell(name, effect.sentence)
+        if isinstance(effect, ReleaseClaim):
+            await release(world, name)
+
+
+async def release(world: World, name: str) -> None:
+    """Give back what this rollout holds."""
+    for claim in await world.store.claims():
+        if claim.rollout == name:
+            await world.store.release(claim)
+
+
+async def converge(world: World, stored: Stored) -> None:
+    """Bring the weights to what the newest record wants; read it again after writing.
+
+    Traffic Manager has no ETag: the record is the fence. If its generation moved while a write
+    was under way, the newer wish is applied on top.
+    """
+    for _ in range(MAX_PASSES):
+        await write_weights(world, stored)
+        latest = await newest(world, stored)
+        if latest.rollout.generation == stored.rollout.generation:
+            return
+        stored = latest
+
+
+async def newest(world: World, stored: Stored) -> Stored:
+    """The record as it is now; what we hold, if the store is away or has nothing newer."""
+    try:
+        latest = await world.store.load(stored.rollout.name)
+    except UnreachableError:
+        return stored
+    behind = latest is None or latest.rollout.generation < stored.rollout.generation
+    return stored if behind or latest is None else latest
+
+
+async def write_weights(world: World, stored: Stored) -> None:
+    """One pass of writes towards the record's wish, as far as they are still wished and safe."""
+    plan, rollout = stored.plan, stored.rollout
+    traffic = await world.traffic.see(plan.profile)
+    pair = gates.pair_of(plan, traffic.profile)
+    if traffic.profile is None or pair is None:
+        return
+    wanted = gates.wanted_pair(rollout)
+    rising = weights.share(wanted) > weights.share(pair)
+    if rollout.wanted_percent > 0 and gates.drift(plan, rollout, pair):
+        return
+    for write in weights.writes(pair, wanted) or ():
+        if rising and not await still_wished(world, rollout):
+            return
+        name = plan.stable if write.arm == "stable" else plan.canary
+        endpoint = traffic.profile.endpoint(name)
+        if endpoint is not None:
+            await world.traffic.write(plan.profile, endpoint, write)
+
+
+async def still_wished(world: World, rollout: Rollout) -> bool:
+    """Whether the stored record, read again, still wants this rise."""
+    latest = await world.store.load(rollout.name)
+    return (
+        latest is not None
+        and latest.rollout.phase is Phase.SHIFTING
+        and latest.rollout.generation == rollout.generation
+    )
+
+
+async def note_failure(world: World, name: str, error: BaseException) -> None:
+    """Count an error of ours on the rollout it happened to."""
+    first_line = str(error).partition("\n")[0][:300]
+    failed = TurnFailed(world.clock.now_s(), f"{type(error).__name__}: {first_line}")
+    await submit(world, name, failed)

@@ -1,0 +1,89 @@
+"""Prints the documents that are drawn from the code: the state machine and the plan's schema.
+
+`make docs` writes them; a test fails when a document and the code have parted.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from shared.core.machine import MOVES, Move
+from shared.core.model import FINAL, Phase
+from shared.planfile import PlanIn
+
+HERE = Path(__file__).parent
+
+
+def state_machine() -> str:
+    """The whole table as a diagram and as words."""
+    return "\n".join(
+        [
+            "# The state machine",
+            "",
+            "Drawn from the table in `shared/core/machine.py` by `make docs`; a test fails when",
+            "the two part. A cell without an arrow stays in its phase or refuses with words.",
+            "",
+            "```mermaid",
+            "stateDiagram-v2",
+            "    [*] --> PENDING: StartAsked",
+            *_arrows(),
+            *(f"    {phase} --> [*]" for phase in Phase if phase in FINAL),
+            "```",
+            "",
+            "## Every cell",
+            "",
+            "| phase | event | leads to |",
+            "| --- | --- | --- |",
+            *_cells(),
+            "",
+        ]
+    )
+
+
+def plan_schema() -> str:
+    """The JSON Schema of a plan."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **PlanIn.model_json_schema(),
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+DOCUMENTS = {"state-machine.md": state_machine, "plan.schema.json": plan_schema}
+
+
+def _arrows() -> list[str]:
+    arrows = []
+    for phase, row in MOVES.items():
+        for to in Phase:
+            events = [
+                event.__name__
+                for event, cell in row.items()
+                if isinstance(cell, Move) and to in cell.to and to is not phase
+            ]
+            if events:
+                arrows.append(f"    {phase} --> {to}: {', '.join(events)}")
+    return arrows
+
+
+def _cells() -> list[str]:
+    cells = []
+    for phase, row in MOVES.items():
+        for event, cell in row.items():
+            if isinstance(cell, Move):
+                leads = ", ".join(to for to in Phase if to in cell.to)
+                cells.append(f"| {phase} | {event.__name__} | {leads} |")
+            else:
+                cells.append(f"| {phase} | {event.__name__} | refused: {cell.words} |")
+    return cells
+
+
+def main() -> None:
+    """Write every document beside this file."""
+    for name, text in DOCUMENTS.items():
+        (HERE / name).write_text(text(), encoding="utf-8")
+        sys.stdout.write(f"docs/{name}\n")
+
+
+if __name__ == "__main__":
+    main()

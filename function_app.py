@@ -1,0 +1,94 @@
+"""The triggers. Each body is one call; everything else is in the controllers."""
+
+import json
+import logging
+from datetime import UTC
+from functools import cache
+
+import azure.functions as func
+
+from controllers import api, inbox
+from controllers.tick import tick as run_tick
+from shared.cloud import wiring
+from shared.ports import Message, World
+from shared.settings import Settings
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+
+logging.getLogger("azure").setLevel(logging.WARNING)
+
+
+@cache
+def world() -> World:
+    """The world of this process, built at the first call and not at import."""
+    return wiring.world(Settings())
+
+
+def message(trigger: func.ServiceBusMessage) -> Message:
+    """Id and bytes as the broker gave them; with BINARY data nothing of the body overlays them."""
+    enqueued = trigger.enqueued_time_utc  # in UTC, but naive
+    return Message(
+        id=trigger.message_id or f"sequence-{trigger.sequence_number}",
+        body=trigger.get_body(),
+        enqueued_at_s=enqueued.replace(tzinfo=UTC).timestamp() if enqueued else 0.0,
+        deliveries=trigger.delivery_count or 1,
+    )
+
+
+def answer(body: object, status: int = 200) -> func.HttpResponse:
+    """JSON over HTTP."""
+    text = json.dumps(body, indent=2)
+    return func.HttpResponse(text, status_code=status, mimetype="application/json")
+
+
+@app.timer_trigger("timer", "%TICK_SCHEDULE%", use_monitor=False)
+async def tick(timer: func.TimerRequest) -> None:
+    """Every live rollout gets its turn."""
+    del timer
+    await run_tick(world())
+
+
+@app.service_bus_queue_trigger(
+    "msg", "ServiceBus", "%COMMANDS_QUEUE%", data_type=func.DataType.BINARY
+)
+async def commands(msg: func.ServiceBusMessage) -> None:
+    """start, promote, hold, resume, abort."""
+    await inbox.receive_command(world(), message(msg))
+
+
+@app.service_bus_queue_trigger(
+    "msg", "ServiceBus", "%ALERTS_QUEUE%", data_type=func.DataType.BINARY
+)
+async def alerts(msg: func.ServiceBusMessage) -> None:
+    """Alerts of the common schema."""
+    await inbox.receive_alert(world(), message(msg))
+
+
+@app.route("rollouts", methods=["GET"])
+async def rollouts(req: func.HttpRequest) -> func.HttpResponse:
+    """Every rollout."""
+    del req
+    return answer(await api.rollouts(world()))
+
+
+@app.route("rollouts/{name}", methods=["GET"])
+async def rollout(req: func.HttpRequest) -> func.HttpResponse:
+    """One rollout with its reasons and history."""
+    name = req.route_params["name"]
+    found = await api.rollout(world(), name)
+    return answer(found or {"error": f"there is no rollout {name}"}, 200 if found else 404)
+
+
+@app.route("rejected", methods=["GET"])
+async def rejected(req: func.HttpRequest) -> func.HttpResponse:
+    """Messages that could not be used."""
+    del req
+    return answer(await api.rejected(world()))
+
+
+@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def health(req: func.HttpRequest) -> func.HttpResponse:
+    """Whether this deployment is at work."""
+    del req
+    healthy, told = await api.health(world())
+    return answer(told, 200 if healthy else 503)

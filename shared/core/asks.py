@@ -1,0 +1,104 @@
+"""What a person, an alert or a failure of ours may ask for. Obeyed or refused with words."""
+
+from dataclasses import replace
+
+from shared.core.choices import (
+    Choice,
+    advance,
+    go,
+    refuse,
+    retreat,
+    stay,
+    turn_down,
+    wait_for_person,
+)
+from shared.core.effects import Tell
+from shared.core.events import (
+    AbortAsked,
+    AlertFired,
+    HoldAsked,
+    PromoteAsked,
+    ResumeAsked,
+    StartAsked,
+    TurnFailed,
+)
+from shared.core.model import Hold, Phase, Plan, Rollout, step_name
+
+LINNET = "linnet"
+MAX_ERRORS_IN_A_ROW = 5
+RISING = frozenset({Phase.PENDING, Phase.SHIFTING, Phase.BAKING})
+
+
+def accept(plan: Plan, rollout: Rollout, event: StartAsked) -> Choice:
+    """A plan arrives; a second start of the same name is refused."""
+    if rollout.sequence:
+        return refuse(rollout, f"a rollout named {plan.name} exists; give this one another name")
+    sentence = f"Accepted from {event.by}{because(event.reason)}: {len(plan.steps)} steps."
+    return stay(rollout, sentence, (Tell(sentence),))
+
+
+def promote(plan: Plan, rollout: Rollout, event: PromoteAsked) -> Choice:
+    """A person vouches for the present step; one that names another step is stale."""
+    if rollout.before is None:
+        return refuse(rollout, "promote: preflight has not passed, there is nothing to promote")
+    if event.from_step != rollout.step + 1:
+        here = step_name(plan, rollout.step)
+        return refuse(
+            rollout, f"promote names step {event.from_step}, the rollout is at {here}: look again"
+        )
+    return advance(plan, rollout, f"Promoted by {event.by}{because(event.reason)}")
+
+
+def hold(_plan: Plan, rollout: Rollout, event: HoldAsked) -> Choice:
+    """A person stops the rise; who held last is who is named."""
+    held = rollout.hold
+    reason = f"Held by {event.by}{because(event.reason)}"
+    back_to, at_gate = (held.back_to, held.at_gate) if held else (rollout.phase, False)
+    return wait_for_person(rollout, Hold(reason, event.by, back_to, at_gate))
+
+
+def resume(plan: Plan, rollout: Rollout, event: ResumeAsked) -> Choice:
+    """A person lifts a hold; a manual gate wants a promote instead, which names its step."""
+    held = rollout.hold
+    if held is None or held.at_gate:
+        wanted = f"promote with from_step {rollout.step + 1}"
+        return refuse(rollout, f"{step_name(plan, rollout.step)} waits at its gate for a {wanted}")
+    verified_at_s = None if held.back_to is Phase.SHIFTING else rollout.verified_at_s
+    again = replace(
+        rollout, verified_at_s=verified_at_s, bake_since_s=event.at_s, blind_since_s=None
+    )
+    return go(again, held.back_to, f"Resumed by {event.by}{because(event.reason)}.")
+
+
+def abort(_plan: Plan, rollout: Rollout, event: AbortAsked) -> Choice:
+    """A person wants the canary gone: to zero from anywhere; the end if no traffic ever moved."""
+    reason = f"Aborted by {event.by}{because(event.reason)}"
+    if rollout.before is None:
+        return turn_down(rollout, (f"{reason}, before any traffic moved",))
+    return retreat(rollout, reason)
+
+
+def alarm(_plan: Plan, rollout: Rollout, event: AlertFired) -> Choice:
+    """An alert the plan listens to: to zero. Before the start it is only part of the scenery."""
+    severity = "" if event.severity is None else f" (Sev{event.severity})"
+    reason = f"Alert {event.rule}{severity} fired at {event.fired_at}"
+    if rollout.before is None:
+        return stay(rollout, f"{reason}; no traffic has moved, so it changes nothing.")
+    return retreat(rollout, reason)
+
+
+def stumble(plan: Plan, rollout: Rollout, event: TurnFailed) -> Choice:
+    """An error of ours: counted; after a few in a row the rollout waits for a person."""
+    recent = event.at_s - rollout.last_error_s <= plan.patience_s
+    count = rollout.errors_in_a_row + 1 if recent else 1
+    rollout = replace(rollout, errors_in_a_row=count, last_error_s=event.at_s)
+    sentence = f"A turn failed ({count} in a row): {event.error}"
+    if rollout.phase in RISING and count >= MAX_ERRORS_IN_A_ROW:
+        back_to = Phase.PENDING if rollout.before is None else Phase.SHIFTING
+        return wait_for_person(rollout, Hold(sentence, LINNET, back_to))
+    return stay(rollout, sentence)
+
+
+def because(reason: str) -> str:
+    """A person's reason as the tail of a sentence."""
+    return f" ({reason})" if reason else ""

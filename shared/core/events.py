@@ -1,0 +1,114 @@
+"""What can happen to a rollout. Past tense; each carries the controller's clock as `at_s`.
+
+An event holds everything the decision rests on, so that a stored event replayed through
+`decide` gives the same record again.
+"""
+
+from dataclasses import dataclass
+
+from shared.core.model import Answer, ProbeSeen, TrafficSeen
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passed, and this is what the world looked like.
+
+    `holder` is the rollout that holds the profile claim (None: nobody);
+    `probe` is taken only before traffic moves.
+    """
+
+    at_s: float
+    traffic: TrafficSeen
+    answer: Answer | None = None
+    probe: ProbeSeen | None = None
+    holder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartAsked:
+    """Someone posted a plan; a dry run stops after preflight."""
+
+    at_s: float
+    by: str
+    reason: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteAsked:
+    """A person wants the next step without more evidence; `from_step` (from 1) is what they saw."""
+
+    at_s: float
+    by: str
+    from_step: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldAsked:
+    """A person wants the rollout to stay where it is."""
+
+    at_s: float
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    """A person lifts a hold."""
+
+    at_s: float
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AbortAsked:
+    """A person wants the canary at zero."""
+
+    at_s: float
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFired:
+    """An alert this rollout listens to fired. Severity is 0 (worst) to 4, None when not told."""
+
+    at_s: float
+    alert_id: str
+    rule: str
+    severity: int | None
+    targets: tuple[str, ...]
+    fired_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed:
+    """A turn ended in an error nobody expected; `error` is its type and first line."""
+
+    at_s: float
+    error: str
+
+
+Event = (
+    Ticked
+    | StartAsked
+    | PromoteAsked
+    | HoldAsked
+    | ResumeAsked
+    | AbortAsked
+    | AlertFired
+    | TurnFailed
+)
+
+EVENTS: tuple[type[Event], ...] = (
+    Ticked,
+    StartAsked,
+    PromoteAsked,
+    HoldAsked,
+    ResumeAsked,
+    AbortAsked,
+    AlertFired,
+    TurnFailed,
+)

@@ -1,0 +1,149 @@
+"""The evidence state of one rule: small, constant, and the same for the same answers.
+
+1. An answer REPLACES an open bin; asking again changes nothing.
+2. Folding freezes bins for good; what grows afterwards is dropped.
+3. Bins are added in the order of their index, whenever they came, so sums are equal to the bit.
+4. The rollout's evidence outlives a change of weights, the step's does not.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from shared.core import stats
+from shared.core.stats import EMPTY_TABLE, Table
+
+MAX_OPEN_BINS = 512
+DEAD_BINS = 2
+_DEAD_BAD = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Exposures and bad events of both arms."""
+
+    stable_events: float = 0
+    stable_bad: float = 0
+    canary_events: float = 0
+    canary_bad: float = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.stable_events + other.stable_events,
+            self.stable_bad + other.stable_bad,
+            self.canary_events + other.canary_events,
+            self.canary_bad + other.canary_bad,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one rule has seen. A bin's index is floor(epoch seconds / bin length).
+
+    `rollout_table`, `step_table`: folded log-likelihoods of the rollout and of the present step;
+    `rollout`, `step`: totals folded so far; `step_bins`: folded bins of this step in which both
+    arms served; `floor`: first bin not folded; `step_floor`: first bin wholly in this step;
+    `open_bins`: sorted by index; `dead_bins`: dead bins in a row at the folded end, where 2 stays
+    2 (the guard has tripped); `lone_bins`: folded bins of this step in which only the canary
+    served, which is all there is at 100 %.
+    """
+
+    rollout_table: Table
+    step_table: Table
+    rollout: Counts
+    step: Counts
+    step_bins: int
+    floor: int
+    step_floor: int
+    open_bins: tuple[tuple[int, Counts], ...]
+    dead_bins: int
+    lone_bins: int = 0
+
+
+def begin(floor: int) -> Evidence:
+    """Nothing seen yet; bins before `floor` will never count."""
+    none = Counts()
+    return Evidence(EMPTY_TABLE, EMPTY_TABLE, none, none, 0, floor, floor, (), 0)
+
+
+def gather(evidence: Evidence, bins: Iterable[tuple[int, Counts]]) -> Evidence:
+    """Put bins (index, counts): each REPLACES the open bin of its index; folded ones ignore it.
+
+    At most MAX_OPEN_BINS stay open; beyond that the newest are dropped, to be asked for again
+    once older ones have been folded.
+    """
+    known = dict(evidence.open_bins)
+    known.update((index, counts) for index, counts in bins if index >= evidence.floor)
+    kept = sorted(known)[:MAX_OPEN_BINS]
+    return replace(evidence, open_bins=tuple((index, known[index]) for index in kept))
+
+
+def fold(evidence: Evidence, before_bin: int) -> Evidence:
+    """Freeze the bins with an index below `before_bin`; later growth of them is ignored."""
+    rollout_table, step_table = evidence.rollout_table, evidence.step_table
+    rollout, step = evidence.rollout, evidence.step
+    step_bins, lone_bins, dead_bins = evidence.step_bins, evidence.lone_bins, evidence.dead_bins
+    for index, counts in evidence.open_bins:
+        if index >= before_bin:
+            break
+        table = _table(counts)
+        rollout_table, rollout = stats.add(rollout_table, table), rollout + counts
+        dead_bins = _dead_in_a_row(dead_bins, counts)
+        if index < evidence.step_floor:
+            continue
+        step_table, step = stats.add(step_table, table), step + counts
+        if counts.canary_events > 0:
+            step_bins += counts.stable_events > 0
+            lone_bins += counts.stable_events <= 0
+    return Evidence(
+        rollout_table,
+        step_table,
+        rollout,
+        step,
+        step_bins,
+        max(evidence.floor, before_bin),
+        evidence.step_floor,
+        tuple((index, counts) for index, counts in evidence.open_bins if index >= before_bin),
+        dead_bins,
+        lone_bins,
+    )
+
+
+def start_step(evidence: Evidence, from_bin: int) -> Evidence:
+    """The weight changed: the step's evidence starts again, with bins from `from_bin` on.
+
+    Open bins stay open and still count for the rollout; those before `from_bin` never count for
+    the step.
+    """
+    return replace(
+        evidence,
+        step_table=EMPTY_TABLE,
+        step=Counts(),
+        step_bins=0,
+        lone_bins=0,
+        step_floor=from_bin,
+    )
+
+
+def total(evidence: Evidence, *, of_step: bool = False) -> Counts:
+    """The counts so far, open bins included."""
+    counted = evidence.step if of_step else evidence.rollout
+    first = evidence.step_floor if of_step else evidence.floor
+    return sum((counts for index, counts in evidence.open_bins if index >= first), counted)
+
+
+def _table(counts: Counts) -> Table:
+    return stats.log_likelihoods(
+        counts.stable_events, counts.stable_bad, counts.canary_events, counts.canary_bad
+    )
+
+
+def _dead_in_a_row(before: int, counts: Counts) -> int:
+    """Dead bins in a row after this one; a bin without canary traffic breaks no row."""
+    if before >= DEAD_BINS or counts.canary_events <= 0:
+        return before
+    dead = (
+        counts.canary_bad >= _DEAD_BAD
+        and counts.canary_bad >= counts.canary_events / 2
+        and counts.stable_bad <= counts.stable_events / 10
+    )
+    return before + 1 if dead else 0

@@ -1,0 +1,124 @@
+"""What may stop a rise although the evidence allows it; nothing here ever stops a retreat.
+
+A gate is a person's word; a trouble is the world not being as the rollout needs it; a drift is
+somebody else's hand on the weights, which is never fought. Also here: harm that is seen on the
+profile itself, because a canary that gets no traffic looks healthy in the telemetry.
+"""
+
+from shared.core import weights
+from shared.core.model import (
+    Arm,
+    EndpointSeen,
+    Gate,
+    Pair,
+    Plan,
+    ProfileSeen,
+    Rollout,
+    Sight,
+    TrafficSeen,
+)
+
+# Monitor statuses in which Traffic Manager gives an endpoint out (azure.md, section 1).
+SERVING = frozenset({"online", "checkingendpoint", "unmonitored"})
+# Statuses that take an enabled endpoint out of the answers because it is broken.
+BROKEN = frozenset({"degraded", "stopped"})
+
+
+def waits_for_person(plan: Plan, rollout: Rollout) -> bool:
+    """Whether the present step's gate leaves the rise to a person."""
+    return plan.steps[rollout.step].gate is Gate.MANUAL
+
+
+def pair_of(plan: Plan, profile: ProfileSeen | None) -> Pair | None:
+    """The two endpoints' weights and statuses; None when one of them is not there."""
+    stable, canary = endpoints(plan, profile)
+    if stable is None or canary is None:
+        return None
+    return Pair(Arm(stable.weight, stable.enabled), Arm(canary.weight, canary.enabled))
+
+
+def endpoints(
+    plan: Plan, profile: ProfileSeen | None
+) -> tuple[EndpointSeen | None, EndpointSeen | None]:
+    """Stable and canary as seen."""
+    if profile is None:
+        return None, None
+    return profile.endpoint(plan.stable), profile.endpoint(plan.canary)
+
+
+def harm(plan: Plan, traffic: TrafficSeen) -> str:
+    """Why the profile itself shows the canary to be broken; empty when it does not."""
+    _, canary = endpoints(plan, traffic.profile)
+    if canary and canary.enabled and canary.health.casefold() in BROKEN:
+        return (
+            f"Traffic Manager calls the canary endpoint {canary.name} {canary.health}: "
+            "it gets no traffic, so its silence is no sign of health"
+        )
+    return ""
+
+
+def trouble(plan: Plan, traffic: TrafficSeen) -> str:
+    """Why the profile is not fit for a rollout now; empty when it is."""
+    profile = traffic.profile
+    if traffic.sight is Sight.ABSENT or profile is None:
+        return f"the profile {plan.profile} does not exist"
+    if not profile.enabled:
+        return "the profile is disabled: it gives no answers to anybody"
+    if profile.routing.casefold() != "weighted":
+        return f"the profile routes by {profile.routing}, weights act only under Weighted"
+    stable, canary = endpoints(plan, profile)
+    if stable is None or canary is None:
+        gone = plan.stable if stable is None else plan.canary
+        there = ", ".join(e.name for e in profile.endpoints) or "none"
+        return f"the profile has no endpoint {gone} (it has: {there})"
+    if stable.enabled and stable.health.casefold() not in SERVING:
+        return (
+            f"stable endpoint {stable.name} is {stable.health}: its share would fall to the canary"
+        )
+    return ""
+
+
+def drift(plan: Plan, rollout: Rollout, pair: Pair) -> str:
+    """Why the weights are nobody's of ours; empty when a shift of this rollout explains them."""
+    wanted = wanted_pair(rollout)
+    if pair == wanted:
+        return ""
+    known = rollout.last_pair or wanted
+    if rollout.verified_at_s is None and pair in weights.path(known, wanted):
+        return ""
+    return (
+        f"someone changed the weights: {spoken(plan, pair)} is in force, "
+        f"{spoken(plan, wanted)} was expected"
+    )
+
+
+def wanted_pair(rollout: Rollout) -> Pair:
+    """The pair that the record wants in force. Only for a rollout that has begun."""
+    if rollout.before is None:
+        raise ValueError(f"{rollout.name} has not begun: nothing was recorded to return to")
+    return weights.target(rollout.before, rollout.scale, rollout.wanted_percent)
+
+
+def at_zero(plan: Plan, traffic: TrafficSeen) -> bool:
+    """Whether the look shows that no DNS answer names the canary."""
+    if traffic.sight is Sight.ABSENT:
+        return True
+    if traffic.profile is None:
+        return False
+    _, canary = endpoints(plan, traffic.profile)
+    return canary is None or not canary.enabled or not traffic.profile.enabled
+
+
+def restored(plan: Plan, rollout: Rollout, traffic: TrafficSeen) -> bool:
+    """Whether nothing is left to write for a return: all as before, or nothing there to write."""
+    pair = pair_of(plan, traffic.profile)
+    return pair is None or pair == wanted_pair(rollout)
+
+
+def spoken(plan: Plan, pair: Pair) -> str:
+    """A pair as people say it: names, weights, and who is disabled."""
+    return f"{_arm(plan.stable, pair.stable)}, {_arm(plan.canary, pair.canary)}"
+
+
+def _arm(name: str, arm: Arm) -> str:
+    return f"{name} {arm.weight}" if arm.enabled else f"{name} {arm.weight} disabled"

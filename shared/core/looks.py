@@ -1,0 +1,242 @@
+"""What each phase makes of a look at the world: harm before trouble, trouble before a rise."""
+
+from dataclasses import replace
+
+from shared.core import gates, judge, preflight, questions
+from shared.core.choices import (
+    FULL,
+    Choice,
+    advance,
+    go,
+    retreat,
+    shift,
+    stay,
+    turn_down,
+    wait_for_person,
+)
+from shared.core.effects import ReleaseClaim, SetPercent
+from shared.core.events import Ticked
+from shared.core.judge import Kind, Verdict
+from shared.core.model import Hold, Outcome, Phase, Plan, Rollout, Sight, step_name
+
+LINNET = "linnet"
+
+
+def admit(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
+    """PENDING: preflight, then the first shift; or a refusal with every reason at once."""
+    if event.holder != rollout.name:
+        return turn_down(rollout, (f"the profile is claimed by {event.holder or 'nobody'}",))
+    found = preflight.check(plan, rollout, event)
+    if found.problems:
+        return turn_down(rollout, found.problems)
+    if found.waiting:
+        if event.at_s - rollout.phase_since_s > plan.patience_s:
+            return turn_down(rollout, (found.waiting,))
+        return stay(rollout, f"Preflight waits: {found.waiting}.")
+    if rollout.dry_run:
+        passed = "Dry run: preflight passed, nothing was changed."
+        return go(replace(rollout, reasons=(passed,)), Phase.REFUSED, passed)
+    return shift(plan, preflight.prepare(plan, rollout, event), 0, "Preflight passed")
+
+
+def settle(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
+    """SHIFTING: set the weights, verify them, wait out the caches; then bake."""
+    rollout, verdict = look(plan, rollout, event, None)
+    if harm := harm_seen(plan, event, verdict):
+        return retreat(rollout, harm)
+    if event.traffic.sight is Sight.FAILED:
+        return delayed(plan, rollout, event, f"cannot see the weights: {event.traffic.reason}")
+    if problem := trouble_or_drift(plan, rollout, event):
+        return hold_for(rollout, problem)
+    if gates.pair_of(plan, event.traffic.profile) != gates.wanted_pair(rollout):
+        return delayed(plan, rollout, event, "the weights are not in force yet")
+    verified_at_s = rollout.verified_at_s or event.at_s
+    rollout = replace(rollout, verified_at_s=verified_at_s)
+    if event.at_s - verified_at_s < settle_s(plan, rollout):
+        return stay(rollout, f"Weights verified; {settle_s(plan, rollout):g} s for the caches.")
+    return bake(plan, rollout, event)
+
+
+def weigh(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
+    """BAKING: back on harm, hold on trouble, rise on a pass, and never rise blind."""
+    rollout, verdict = look(plan, rollout, event, next_share(plan, rollout))
+    if harm := harm_seen(plan, event, verdict):
+        return retreat(rollout, harm)
+    seen = event.traffic.sight is not Sight.FAILED
+    if problem := (seen and trouble_or_drift(plan, rollout, event)) or sick_stable(plan, rollout):
+        return hold_for(rollout, problem)
+    if verdict.kind is Kind.PASS:
+        return passed(plan, rollout, event, verdict)
+    if verdict.kind is Kind.BLIND:
+        return unseen(plan, rollout, event, verdict)
+    return undecided(plan, replace(rollout, blind_since_s=None), event, verdict)
+
+
+def watch(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
+    """HELD: nothing rises, harm still leads back, and a person's hand on the weights is learnt."""
+    if rollout.before is None:
+        return stay(rollout, rollout.sentence)
+    rollout, verdict = look(plan, rollout, event, None)
+    if harm := harm_seen(plan, event, verdict):
+        return retreat(rollout, harm)
+    pair = gates.pair_of(plan, event.traffic.profile)
+    return stay(replace(rollout, last_pair=pair or rollout.last_pair), rollout.sentence)
+
+
+def drain(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
+    """RETREATING: zero is enforced until it is verified and the caches have run out."""
+    lower = (SetPercent(0.0, rollout.generation),)
+    if not gates.at_zero(plan, event.traffic):
+        why = f": {event.traffic.reason}" if event.traffic.reason else ""
+        return stay(replace(rollout, verified_at_s=None), f"Not at zero yet{why}.", lower)
+    verified_at_s = rollout.verified_at_s or event.at_s
+    rollout = replace(rollout, verified_at_s=verified_at_s)
+    left = () if gates.restored(plan, rollout, event.traffic) else lower
+    if left or event.at_s - verified_at_s < settle_s(plan, rollout):
+        return stay(rollout, f"At zero; {settle_s(plan, rollout):g} s for the caches.", left)
+    return go(rollout, Phase.REVERTED, "Reverted: the canary is at zero and its caches are out.")
+
+
+def guard(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
+    """Final phases: a write that arrives late after a revert is undone; then the claim is free."""
+    if event.holder != rollout.name:
+        return stay(rollout, rollout.sentence)
+    over = event.at_s - rollout.phase_since_s >= plan.guard_s
+    if over or rollout.phase is Phase.REFUSED:
+        return stay(rollout, rollout.sentence, (ReleaseClaim(plan.profile),))
+    seen = event.traffic.sight is not Sight.FAILED
+    if rollout.phase is Phase.REVERTED and seen and not gates.at_zero(plan, event.traffic):
+        return stay(rollout, rollout.sentence, (SetPercent(0.0, rollout.generation),))
+    return stay(rollout, rollout.sentence)
+
+
+# --- what a look shows ----------------------------------------------------------------------
+
+
+def look(
+    plan: Plan, rollout: Rollout, event: Ticked, share: float | None
+) -> tuple[Rollout, Verdict]:
+    """What was learnt, and the verdict on it; `share` is what a pass would give the canary."""
+    rollout = questions.learn(plan, rollout, event.answer, event.at_s)
+    blind = questions.blindness(plan, rollout, event.answer, event.at_s)
+    if event.traffic.sight is Sight.FAILED:
+        blind = blind or f"Traffic Manager could not be read: {event.traffic.reason}"
+    step = judge.Step(
+        next_share=share,
+        steps=len(plan.steps),
+        sealed_before=questions.sealed_before(plan, rollout, event.at_s),
+        final=rollout.wanted_percent == FULL and rollout.bake_since_s is not None,
+    )
+    verdict = judge.weigh(
+        rollout.evidence or {},
+        step,
+        plan.source.risk,
+        blind=blind,
+        objectives=rollout.objectives,
+    )
+    return replace(rollout, verdict=verdict), verdict
+
+
+def harm_seen(plan: Plan, event: Ticked, verdict: Verdict) -> str:
+    """Why the canary must go: the evidence says so, or the profile shows it broken."""
+    if verdict.kind is Kind.FAIL:
+        return verdict.sentence
+    return gates.harm(plan, event.traffic)
+
+
+def trouble_or_drift(plan: Plan, rollout: Rollout, event: Ticked) -> str:
+    """Why nothing may rise, as the profile shows it."""
+    if trouble := gates.trouble(plan, event.traffic):
+        return trouble
+    pair = gates.pair_of(plan, event.traffic.profile)
+    return gates.drift(plan, rollout, pair) if pair else ""
+
+
+def sick_stable(plan: Plan, rollout: Rollout) -> str:
+    """Why stable is no yardstick now: it is itself much worse than before the start."""
+    before = rollout.baseline or {}
+    for name, evidence in (rollout.evidence or {}).items():
+        if judge.stable_is_bad(evidence, before[name], plan.source.risk):
+            return f"stable itself has gone bad by rule {name}: no fair comparison is possible"
+    return ""
+
+
+def next_share(plan: Plan, rollout: Rollout) -> float:
+    """The share the canary gets if this step passes; at the last step it has it already."""
+    following = min(rollout.step + 1, len(plan.steps) - 1)
+    return plan.steps[following].percent / 100
+
+
+def settle_s(plan: Plan, rollout: Rollout) -> float:
+    """How long old answers may live on: the TTL, and the time name servers take to agree."""
+    return rollout.ttl_s + plan.name_servers_s
+
+
+# --- where a look leads ---------------------------------------------------------------------
+
+
+def bake(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
+    """The step's weights are in force everywhere: its evidence starts here."""
+    ready = replace(
+        rollout,
+        evidence=questions.new_step(rollout, event.at_s),
+        last_pair=gates.wanted_pair(rollout),
+        bake_since_s=event.at_s,
+    )
+    return go(ready, Phase.BAKING, f"Baking at {step_name(plan, rollout.step)}.")
+
+
+def passed(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Choice:
+    """The evidence allows a rise; the shortest bake and the gate have their say."""
+    rollout = replace(rollout, blind_since_s=None)
+    if baked_s(rollout, event) < plan.steps[rollout.step].bake_min_s:
+        return stay(rollout, f"{verdict.sentence} The shortest bake is not over.")
+    if gates.waits_for_person(plan, rollout):
+        reason = f"{verdict.sentence} The gate of {step_name(plan, rollout.step)} is manual"
+        return wait_for_person(rollout, Hold(reason, LINNET, Phase.BAKING, at_gate=True))
+    return advance(plan, rollout, verdict.sentence.removesuffix("."))
+
+
+def unseen(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Choice:
+    """Blind: wait for sight, and after the plan's patience do what it declared."""
+    since_s = rollout.blind_since_s or event.at_s
+    rollout = replace(rollout, blind_since_s=since_s)
+    if event.at_s - since_s < plan.patience_s:
+        return stay(rollout, verdict.sentence)
+    return give_up(plan.when_blind, rollout, f"Blind for {plan.patience_s:g} s: {verdict.sentence}")
+
+
+def undecided(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Choice:
+    """Unsure: gather more, and after the longest bake do what the plan declared."""
+    longest_s = plan.steps[rollout.step].bake_max_s
+    if baked_s(rollout, event) < longest_s:
+        return stay(rollout, verdict.sentence)
+    return give_up(
+        plan.when_unsure, rollout, f"Undecided after {longest_s:g} s of baking: {verdict.sentence}"
+    )
+
+
+def give_up(outcome: Outcome, rollout: Rollout, why: str) -> Choice:
+    """A deadline passed: hold or retreat, as declared; never a promotion."""
+    why = why.removesuffix(".")
+    if outcome is Outcome.RETREAT:
+        return retreat(rollout, why)
+    return wait_for_person(rollout, Hold(why, LINNET, Phase.BAKING))
+
+
+def delayed(plan: Plan, rollout: Rollout, event: Ticked, what: str) -> Choice:
+    """Still shifting: repair what is missing, and after the plan's patience call a person."""
+    if event.at_s - rollout.phase_since_s > plan.patience_s:
+        return hold_for(rollout, f"Still shifting after {plan.patience_s:g} s: {what}")
+    repair = (SetPercent(rollout.wanted_percent, rollout.generation),)
+    return stay(replace(rollout, verified_at_s=None), f"Shifting: {what}.", repair)
+
+
+def hold_for(rollout: Rollout, why: str) -> Choice:
+    """Trouble that is nobody's verdict: wait for a person, then verify the weights again."""
+    return wait_for_person(rollout, Hold(why, LINNET, Phase.SHIFTING))
+
+
+def baked_s(rollout: Rollout, event: Ticked) -> float:
+    """How long this step has been baking."""
+    return event.at_s - (rollout.bake_since_s or event.at_s)

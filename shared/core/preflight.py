@@ -1,0 +1,159 @@
+"""What must hold before any user meets the canary: all of it looked at, every fault told at once.
+
+Three ends: ready, refused (with every reason), or waiting because something could not be seen.
+"""
+
+from dataclasses import dataclass, replace
+from math import ceil
+
+from shared.core import gates, judge, questions, weights
+from shared.core.events import Ticked
+from shared.core.model import Pair, Plan, Rollout, Sight
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """The outcome: `problems` refuse, `waiting` waits; neither means ready."""
+
+    problems: tuple[str, ...] = ()
+    waiting: str = ""
+
+
+def check(plan: Plan, rollout: Rollout, ticked: Ticked) -> Preflight:
+    """Everything that can be said about this plan from this look."""
+    if ticked.traffic.sight is Sight.FAILED:
+        return Preflight(waiting=f"Traffic Manager could not be read: {ticked.traffic.reason}")
+    profile_problems = tuple(_profile_problems(plan, ticked))
+    problems = (*profile_problems, *_evidence_problems(plan, ticked))
+    if not problems and ticked.answer and ticked.answer.sight is not Sight.FAILED:
+        problems = tuple(_power_problems(plan, prepare(plan, rollout, ticked)))
+    waiting = ""
+    if ticked.answer is None or ticked.answer.sight is Sight.FAILED:
+        why = ticked.answer.reason if ticked.answer else "it was not asked"
+        waiting = f"telemetry could not be asked: {why}"
+    return Preflight(problems, "" if problems else waiting)
+
+
+def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
+    """The rollout with all that must be remembered from before the first write."""
+    profile = ticked.traffic.profile
+    pair = gates.pair_of(plan, profile)
+    if profile is None or pair is None or ticked.answer is None:
+        raise ValueError("a rollout is prepared only from a look that saw profile and telemetry")
+    bin_s = questions.block_s(plan.source, profile.ttl_s)
+    return replace(
+        rollout,
+        before=pair,
+        last_pair=pair,
+        scale=scale_for(plan, pair),
+        ttl_s=profile.ttl_s,
+        bin_s=bin_s,
+        evidence=questions.begin(plan, ticked.at_s, bin_s),
+        baseline=questions.baseline(plan, ticked.answer),
+        last_row_s=ticked.answer.newest_s,
+    )
+
+
+def scale_for(plan: Plan, pair: Pair) -> int:
+    """The sum the pair's weights will keep: stable's own weight, or 1000 where that is allowed."""
+    own = pair.stable.weight
+    if plan.rescale and not _fits(plan, own):
+        return weights.MAX_WEIGHT
+    return own
+
+
+def _fits(plan: Plan, scale: int) -> bool:
+    return all(weights.expresses(scale, step.percent) for step in plan.steps)
+
+
+def _profile_problems(plan: Plan, ticked: Ticked) -> list[str]:
+    traffic = ticked.traffic
+    trouble = gates.trouble(plan, traffic)
+    pair = gates.pair_of(plan, traffic.profile)
+    problems = [trouble] if trouble else []
+    if pair is not None:
+        problems += _pair_problems(plan, ticked, pair)
+    if traffic.profile and plan.source.bin_s and plan.source.bin_s < traffic.profile.ttl_s:
+        problems.append(
+            f"evidence.bin is {plan.source.bin_s} s, the profile's TTL {traffic.profile.ttl_s} s: "
+            "bins shorter than client caches live are not independent; lower the TTL"
+        )
+    if ticked.probe is None:
+        problems.append("the canary was not probed")
+    elif not ticked.probe.healthy:
+        problems.append(f"the canary does not answer its monitor path: {ticked.probe.reason}")
+    return problems
+
+
+def _pair_problems(plan: Plan, ticked: Ticked, pair: Pair) -> list[str]:
+    problems = []
+    if pair.canary.enabled:
+        problems.append(f"canary endpoint {plan.canary} must start disabled (0 %), it is enabled")
+    if not pair.stable.enabled:
+        problems.append(f"stable endpoint {plan.stable} is disabled")
+    others = [
+        e.name
+        for e in (ticked.traffic.profile.endpoints if ticked.traffic.profile else ())
+        if e.enabled and e.name.casefold() not in {plan.stable.casefold(), plan.canary.casefold()}
+    ]
+    if not _fits(plan, pair.stable.weight):
+        problems += _scaling_problems(plan, pair.stable.weight, others)
+    return problems
+
+
+def _scaling_problems(plan: Plan, own: int, others: list[str]) -> list[str]:
+    smallest = min(step.percent for step in plan.steps)
+    lacking = f"stable's weight {own} cannot express {smallest:g} %"
+    if not _fits(plan, weights.MAX_WEIGHT):
+        return [f"{lacking}, nor can any weight up to {weights.MAX_WEIGHT}"]
+    if others:
+        factor = ceil(100 / smallest / own)
+        remedy = (
+            f"{lacking}; multiply all weights of the profile by {factor} first "
+            f"(Linnet rescales only a pair that is alone, here is also {', '.join(others)})"
+        )
+        return [remedy]
+    return [] if plan.rescale else [f"{lacking}; allow `rescale: true` or raise the weight"]
+
+
+def _evidence_problems(plan: Plan, ticked: Ticked) -> list[str]:
+    answer = ticked.answer
+    if answer is None or answer.sight is Sight.FAILED:
+        return []
+    if not any(seen.stable for seen in answer.bins):
+        arms = plan.source.arms
+        nothing = (
+            f"telemetry shows no request with {arms.column} = {arms.stable!r} "
+            f"in the last {plan.source.lookback_s:.0f} s: there is nothing to compare with"
+        )
+        return [nothing]
+    return []
+
+
+def _power_problems(plan: Plan, rollout: Rollout) -> list[str]:
+    """Steps that this traffic cannot decide within their longest bake."""
+    problems = []
+    for number, step in enumerate(plan.steps[:-1]):
+        share, following = step.percent / 100, plan.steps[number + 1].percent / 100
+        slowest_s = max(
+            _time_to_pass_s(plan, rollout, rule.name, share, following)
+            for rule in plan.source.rules
+        )
+        if slowest_s > step.bake_max_s:
+            takes = "no bake is long enough" if slowest_s == float("inf") else f"{slowest_s:.0f} s"
+            problems.append(
+                f"step {number + 1} ({step.percent:g} %) cannot be decided with this traffic: "
+                f"a pass takes about {takes}, bake.max is {step.bake_max_s:.0f} s; "
+                "raise bake.max, the tolerance or the percentage"
+            )
+    return problems
+
+
+def _time_to_pass_s(
+    plan: Plan, rollout: Rollout, rule: str, share: float, following: float
+) -> float:
+    before = (rollout.baseline or {})[rule]
+    per_bin = before.stable_events * rollout.bin_s / questions.lookback_s(plan.source)
+    rate = before.stable_bad / before.stable_events
+    bins = judge.bins_to_pass(per_bin, rate, share, following, plan.source.risk)
+    return float("inf") if bins is None else bins * rollout.bin_s

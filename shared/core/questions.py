@@ -1,0 +1,161 @@
+"""What a turn must ask telemetry, and how an answer becomes evidence.
+
+Four ends are kept apart: SEEN, ABSENT (the source has nothing), LATE (it has nothing new) and
+FAILED (it could not be asked). Only SEEN bins are folded, and only up to the watermark, so a
+question that failed is asked again in full.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import floor
+
+from shared.core import judge, stats
+from shared.core.judge import Counts, Evidence
+from shared.core.model import (
+    Answer,
+    ArmBin,
+    Phase,
+    Plan,
+    Rollout,
+    Rule,
+    Sight,
+    Source,
+)
+
+# A look never asks for more than this; after an outage the rest comes with the next looks.
+MAX_BINS = 240
+# A source that shows no new row for this many bins beyond its ingestion delay is late.
+QUIET_BINS = 5
+# Judge.md's block rule: a bin at least twice the TTL, and never under a minute.
+SHORTEST_BLOCK_S = 60
+DAY_S = 86_400
+
+WATCHED = frozenset({Phase.SHIFTING, Phase.BAKING, Phase.HELD})
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One window of one rollout: bins from_bin (inclusive) to to_bin (exclusive), by arm."""
+
+    source: Source
+    bin_s: int
+    from_bin: int
+    to_bin: int
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules whose bad requests are counted, in order."""
+        return self.source.rules
+
+
+def needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
+    """What this rollout must know now: its open bins, or before the start stable's recent past."""
+    if rollout.phase is Phase.PENDING:
+        bin_s = plan.source.bin_s or SHORTEST_BLOCK_S
+        now = bin_at(at_s, bin_s)
+        return Question(plan.source, bin_s, now - lookback_s(plan.source) // bin_s, now)
+    if rollout.phase not in WATCHED or not rollout.evidence:
+        return None
+    first = min(evidence.floor for evidence in rollout.evidence.values())
+    last = bin_at(at_s, rollout.bin_s) + 1
+    return Question(plan.source, rollout.bin_s, first, min(last, first + MAX_BINS))
+
+
+def bin_at(at_s: float, bin_s: int) -> int:
+    """The index of the bin that holds this moment."""
+    return floor(at_s / bin_s)
+
+
+def lookback_s(source: Source) -> int:
+    """How much of stable's recent past is read before the start: whole bins, at least one."""
+    bin_s = source.bin_s or SHORTEST_BLOCK_S
+    return max(1, floor(source.lookback_s / bin_s)) * bin_s
+
+
+def block_s(source: Source, ttl_s: int) -> int:
+    """The bin length: the plan's, or max(1 minute, 2 x TTL) rounded up to a divisor of a day.
+
+    Blocks shorter than client caches live are not independent (judge.md, sections 3 and 9).
+    """
+    if source.bin_s is not None:
+        return source.bin_s
+    least = max(SHORTEST_BLOCK_S, 2 * ttl_s)
+    return next((s for s in range(least, DAY_S) if DAY_S % s == 0), DAY_S)
+
+
+def sealed_before(plan: Plan, rollout: Rollout, at_s: float) -> int:
+    """Bins with a lower index are complete: the ingestion delay has passed since they ended."""
+    return bin_at(at_s - plan.source.ingestion_delay_s, rollout.bin_s)
+
+
+def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> Rollout:
+    """The rollout with the answer's bins put in place and what is old enough folded."""
+    if answer is None or answer.sight is not Sight.SEEN or not rollout.evidence:
+        return rollout
+    before = min(sealed_before(plan, rollout, at_s), answer.to_bin)
+    known = {
+        rule.name: judge.fold(
+            judge.gather(rollout.evidence[rule.name], counted(answer, number)), before
+        )
+        for number, rule in enumerate(plan.source.rules)
+    }
+    newest = max(answer.newest_s or 0.0, rollout.last_row_s or 0.0) or None
+    return replace(rollout, evidence=known, last_row_s=newest)
+
+
+def counted(answer: Answer, rule_number: int) -> Iterator[tuple[int, Counts]]:
+    """The answer's bins as one rule's counts; sampled rows stand for their effective size."""
+    for seen in answer.bins:
+        stable_events, stable_bad = exposure(seen.stable, rule_number)
+        canary_events, canary_bad = exposure(seen.canary, rule_number)
+        yield seen.index, Counts(stable_events, stable_bad, canary_events, canary_bad)
+
+
+def exposure(arm: ArmBin | None, rule_number: int) -> tuple[float, float]:
+    """Events and bad ones of one arm in one bin (judge.md, section 5: rows, never itemCount)."""
+    if arm is None:
+        return 0.0, 0.0
+    return stats.effective(arm.bad_rows[rule_number], arm.bad[rule_number], arm.rows, arm.items)
+
+
+def blindness(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> str:
+    """Why the evidence cannot be seen now; empty when it can.
+
+    An empty window is ABSENT for one look and LATE for the rollout: both are told by the age
+    of the newest row, so that a quiet minute of a quiet service is no blindness.
+    """
+    if answer is None:
+        return "telemetry was not asked"
+    if answer.sight is Sight.FAILED:
+        return f"telemetry could not be asked: {answer.reason}"
+    last = rollout.last_row_s or rollout.phase_since_s
+    age = at_s - last
+    patience = plan.source.ingestion_delay_s + QUIET_BINS * rollout.bin_s
+    if age <= patience:
+        return ""
+    if rollout.last_row_s is None:
+        return f"telemetry is absent: no row of either version since the start ({age:.0f} s)"
+    return f"telemetry is late: the newest row is {age:.0f} s old, {patience:.0f} s are allowed"
+
+
+def baseline(plan: Plan, answer: Answer) -> Mapping[str, Counts]:
+    """Stable's own counts before the start, per rule."""
+    return {
+        rule.name: sum((Counts(*exposure(seen.stable, number)) for seen in answer.bins), Counts())
+        for number, rule in enumerate(plan.source.rules)
+    }
+
+
+def begin(plan: Plan, at_s: float, bin_s: int) -> Mapping[str, Evidence]:
+    """No evidence yet: every rule starts at the first bin that lies wholly ahead."""
+    first = bin_at(at_s, bin_s) + 1
+    return {rule.name: judge.begin(first) for rule in plan.source.rules}
+
+
+def new_step(rollout: Rollout, at_s: float) -> Mapping[str, Evidence]:
+    """The weights of a step are in force from now: its evidence starts with the next whole bin."""
+    first = bin_at(at_s, rollout.bin_s) + 1
+    return {
+        name: judge.start_step(evidence, first)
+        for name, evidence in (rollout.evidence or {}).items()
+    }

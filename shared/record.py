@@ -1,0 +1,71 @@
+"""How plans, rollouts and history rows are written down, and read back in any later version.
+
+The stored form is the JSON of the core's own values. Unknown fields are ignored and new ones
+have defaults, so that a record outlives an upgrade of the controller.
+"""
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from shared.core.events import EVENTS, Event
+from shared.core.judge import Verdict
+from shared.core.model import Phase, Plan, Rollout
+from shared.ports import HistoryRow
+
+PLANS: TypeAdapter[Plan] = TypeAdapter(Plan)
+ROLLOUTS: TypeAdapter[Rollout] = TypeAdapter(Rollout)
+VERDICTS: TypeAdapter[Verdict | None] = TypeAdapter(Verdict | None)
+BY_NAME: dict[str, TypeAdapter[Event]] = {kind.__name__: TypeAdapter(kind) for kind in EVENTS}
+
+
+def plan_to_json(plan: Plan) -> str:
+    """A plan as stored."""
+    return PLANS.dump_json(plan).decode()
+
+
+def plan_from_json(text: str) -> Plan:
+    """A stored plan. Raises ValueError when it is none."""
+    return PLANS.validate_json(text)
+
+
+def rollout_to_json(rollout: Rollout) -> str:
+    """A record as stored."""
+    return ROLLOUTS.dump_json(rollout).decode()
+
+
+def rollout_from_json(text: str) -> Rollout:
+    """A stored record. Raises ValueError when it is none."""
+    return ROLLOUTS.validate_json(text)
+
+
+def row_to_dict(row: HistoryRow) -> dict[str, Any]:
+    """A history row as plain JSON values; the event carries its kind."""
+    kind = type(row.event).__name__
+    return {
+        "number": row.number,
+        "event": {"kind": kind, **BY_NAME[kind].dump_python(row.event, mode="json")},
+        "before": row.before.value,
+        "after": row.after.value,
+        "step": row.step,
+        "percent": row.percent,
+        "sentence": row.sentence,
+        "refused": row.refused,
+        "verdict": VERDICTS.dump_python(row.verdict, mode="json"),
+    }
+
+
+def row_from_dict(data: dict[str, Any]) -> HistoryRow:
+    """A stored history row. Raises ValueError or KeyError when it is none."""
+    event = dict(data["event"])
+    return HistoryRow(
+        number=data["number"],
+        event=BY_NAME[event.pop("kind")].validate_python(event),
+        before=Phase(data["before"]),
+        after=Phase(data["after"]),
+        step=data["step"],
+        percent=data["percent"],
+        sentence=data["sentence"],
+        refused=data["refused"],
+        verdict=VERDICTS.validate_python(data["verdict"]),
+    )

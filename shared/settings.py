@@ -1,0 +1,59 @@
+"""Settings of the deployment, from the environment; they always win over a plan.
+
+A sender of a message must not be able to aim the controller's identity at someone else's
+resources: `allowed_profiles` and `allowed_workspaces` are empty, and so allow nothing, by default.
+"""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+type Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Environment variables of the same name, without a prefix; lists are comma-separated."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", validate_by_name=True)
+
+    allowed_profiles: Names = ()
+    allowed_workspaces: Names = ()
+    arm_endpoint: str = "https://management.azure.com"
+    logs_endpoint: str = "https://api.loganalytics.io"
+    tables_endpoint: str = ""
+    tables_connection: str = ""
+    tables_prefix: str = Field(default="linnet", pattern=r"^[A-Za-z][A-Za-z0-9]{2,40}$")
+    # As Functions names them for triggers with connection="ServiceBus".
+    service_bus: str = Field(default="", validation_alias="servicebus")
+    service_bus_namespace: str = Field(
+        default="", validation_alias="servicebus__fullyqualifiednamespace"
+    )
+    managed_identity_client_id: str = ""
+    turn_deadline_s: float = Field(default=50, gt=0)
+    tick_deadline_s: float = Field(default=55, gt=0)
+    call_timeout_s: float = Field(default=10, gt=0)
+    concurrent_turns: int = Field(default=16, ge=1, le=256)
+    stale_after_s: float = Field(default=180, gt=0)
+    max_message_bytes: int = Field(default=262_144, ge=1)
+
+    @field_validator("allowed_profiles", "allowed_workspaces", mode="before")
+    @classmethod
+    def split(cls, value: object) -> object:
+        """A comma-separated list as a tuple; blanks around and between do not count."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    def allows_profile(self, profile: str) -> bool:
+        """Whether this deployment may touch it: the id is an allowed one or lies below one."""
+        return any(_within(profile, allowed) for allowed in self.allowed_profiles)
+
+    def allows_workspace(self, workspace: str) -> bool:
+        """Whether this deployment may query the workspace."""
+        return workspace.casefold() in {w.casefold() for w in self.allowed_workspaces}
+
+
+def _within(resource: str, allowed: str) -> bool:
+    inner, outer = resource.casefold().rstrip("/"), allowed.casefold().rstrip("/")
+    return inner == outer or inner.startswith(outer + "/")
