@@ -11,14 +11,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import uuid4
 
 import aiohttp
 import typer
 import yaml
 from rich.console import Console
 from rich.table import Table
-from shared.cloud.wiring import bus
 
+from shared.cloud.wiring import only_bus
 from shared.errors import LinnetError
 from shared.planfile import PlanIn
 from shared.settings import Settings
@@ -123,7 +124,7 @@ def rejected() -> None:
 
 def _tells(row: dict[str, Any]) -> bool:
     """Whether a history row changed something a person would want to read."""
-    return row["event"] != "Ticked" or row["before"] != row["after"]
+    return bool(row["event"] != "Ticked" or row["before"] != row["after"])
 
 
 def _post(command: dict[str, Any]) -> None:
@@ -131,14 +132,13 @@ def _post(command: dict[str, Any]) -> None:
     _or_exit(lambda: read_command(body))
     settings = Settings()
 
-    async def send() -> str:
-        queue = bus(settings)
-        try:
-            return await queue.send(settings.commands_queue, body)
-        finally:
-            await queue.close()
+    message_id = str(uuid4())
 
-    message_id = _or_exit(lambda: asyncio.run(send()))
+    async def send() -> None:
+        async with only_bus(settings) as queues:
+            await queues.send(settings.commands_queue, body, message_id)
+
+    _or_exit(lambda: asyncio.run(send()))
     console.print(f"{command['action']} posted as message {message_id}")
 
 

@@ -49,7 +49,8 @@ async def submit(
 ) -> Outcome | None:
     """Apply a command or an alert, deciding again whenever another turn saved first.
 
-    Returns None when there is no such rollout. Raises UnreachableError after too many races.
+    Returns None when there is no such rollout, or when a twin of the message was first.
+    Raises UnreachableError after too many races.
     """
     for _ in range(MAX_RACES):
         stored = await world.store.load(name)
@@ -58,7 +59,8 @@ async def submit(
         try:
             return await apply(world, stored, event, message_id)
         except ConflictError:
-            continue
+            if message_id and await world.store.seen(name, message_id) is not None:
+                return None
     raise UnreachableError(f"{name} is busy: {MAX_RACES} turns were first")
 
 

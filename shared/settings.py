@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     service_bus_namespace: str = Field(
         default="", validation_alias="servicebus__fullyqualifiednamespace"
     )
+    commands_queue: str = "commands"
+    alerts_queue: str = "alerts"
     managed_identity_client_id: str = ""
     turn_deadline_s: float = Field(default=50, gt=0)
     tick_deadline_s: float = Field(default=55, gt=0)

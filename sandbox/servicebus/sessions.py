@@ -158,12 +158,16 @@ class Session:
         fields = filled(fields, 14)
         handle, client_receives = number(fields, 1), fields[2] is True
         terminus = fields[5] if client_receives else fields[6]
-        self._wire.send(self._channel, ATTACH, self._attached(fields, _address(terminus)))
+        answer = self._attached(fields, _address(terminus))
         try:
             link = self._link(fields, _address(terminus))
         except Refused as refused:
+            # A terminus of ours that is null says that there is no link, so nothing is sent on it.
+            answer[5 if client_receives else 6] = None
+            self._wire.send(self._channel, ATTACH, answer)
             self._wire.send(self._channel, DETACH, [UInt(handle), True, error(*refused.args)])
             return
+        self._wire.send(self._channel, ATTACH, answer)
         self._links[handle] = link
         if isinstance(link, Inlet):
             link.grant()

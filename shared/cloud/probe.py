@@ -57,10 +57,12 @@ async def _get(check: Check) -> ProbeSeen:
 
 
 def _url(check: Check) -> URL:
-    """The address, built part by part so that no path can move it to another host."""
+    """The address; its path is sent as the profile has it. Raises ValueError when it cannot be."""
+    odd = any(character.isspace() or not character.isprintable() for character in check.path)
+    if odd or not check.path.startswith("/"):
+        raise ValueError(f"{check.path!r} is no path")
     base = URL.build(scheme=check.protocol.lower(), host=_host(check.target), port=check.port)
-    path, _, query = check.path.partition("?")
-    return base.with_path(path or "/", encoded=True).with_query(query or None)
+    return URL(f"{base.origin()}{check.path}", encoded=True)
 
 
 def _host(target: str) -> str:

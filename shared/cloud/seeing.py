@@ -4,6 +4,7 @@ Every field of the SDK's models may be missing: documented defaults stand in whe
 any, and anything else that is missing or odd is a ValueError, never a guess.
 """
 
+from enum import Enum
 from typing import Any
 
 from azure.mgmt.trafficmanager.models import Endpoint, MonitorConfig, Profile
@@ -41,7 +42,7 @@ def check(found: Profile, endpoint: str) -> Check:
     config = found.monitor_config
     if config is None or not asked.target:
         raise RefusedError(f"{endpoint} has no target or no monitor config (a nested profile?)")
-    protocol = str(config.protocol or "HTTP").upper()
+    protocol = _word(config.protocol, "HTTP").upper()
     if protocol not in _PORTS:
         raise RefusedError(f"the monitor protocol {protocol} is not known")
     return Check(
@@ -63,7 +64,7 @@ def _endpoint(each: Endpoint) -> EndpointSeen:
         target=each.target or "",
         weight=1 if weight is None else _whole(weight, "weight"),
         enabled=_enabled(each.endpoint_status),
-        health=str(each.endpoint_monitor_status or "unknown"),
+        health=_word(each.endpoint_monitor_status, "unknown"),
     )
 
 
@@ -77,7 +78,7 @@ def _kind(full: str | None) -> str:
 
 def _enabled(status: object) -> bool:
     """Enabled is the documented default of both statuses."""
-    return _same(str(status or "Enabled"), "Enabled")
+    return _same(_word(status, "Enabled"), "Enabled")
 
 
 def _headers(*lists: Any) -> tuple[tuple[str, str], ...]:
@@ -105,7 +106,12 @@ def _same(one: str | None, other: str) -> bool:
 def _text(value: object, what: str) -> str:
     if not value or not isinstance(value, str):
         raise ValueError(f"the {what} is missing")
-    return str(value.value) if hasattr(value, "value") else value
+    return _word(value, "")
+
+
+def _word(value: object, default: str) -> str:
+    """A word of the service: the SDK gives known ones as enums, which print as something else."""
+    return str(value.value if isinstance(value, Enum) else value or default)
 
 
 def _whole(value: object, what: str) -> int:

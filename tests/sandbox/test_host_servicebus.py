@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from aiohttp import web
 from azure.servicebus import ServiceBusMessage, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
 from sandbox.host.process import HostProcess
+from sandbox.identity import PATH, Identity, add_routes
 from sandbox.servicebus import Broker, QueueSpec
 
-_APP = """
+_HEAD = """
 import asyncio, json, logging, os, typing
 import azure.functions as func
 
 app = func.FunctionApp()
 log = logging.getLogger("app")
+"""
+_MANY = """
 def seen(trigger, message):
     entry = {"trigger": trigger, "id": message.message_id, "count": message.delivery_count,
              "body": message.get_body().decode(), "properties": message.application_properties,
@@ -51,13 +55,28 @@ async def samples(messages: typing.List[func.ServiceBusMessage]) -> None:
 """
 
 
+_ONE = """
+@app.service_bus_queue_trigger(arg_name="message", connection="BUS", queue_name="orders",
+                               data_type=func.DataType.BINARY)
+async def commands(message: func.ServiceBusMessage) -> None:
+    log.info("got %s", message.get_body())
+"""
+
+
+async def _says(host: HostProcess, text: str) -> None:
+    """Returns once a log line holds the text."""
+    async with asyncio.timeout(15):
+        while not any(text in line for line in list(host.lines)):
+            await asyncio.sleep(0.02)
+
+
 class _Bus:
     """A broker, a host that listens to it, and one client that sends."""
 
     def __init__(self, folder: Path) -> None:
         self.seen_file = folder / "seen"
         self.seen_file.touch()
-        (folder / "function_app.py").write_text(_APP)
+        (folder / "function_app.py").write_text(_HEAD + _MANY)
         (folder / "host.json").write_text('{"version": "2.0"}')
         self._folder = folder
         self._senders: dict[str, ServiceBusSender] = {}
@@ -78,6 +97,8 @@ class _Bus:
                 ServiceBusClient.from_connection_string(text) as self.client,
                 HostProcess(self._folder, environment) as self.host,
             ):
+                # Sent now and looked at last, since it takes longer than all the rest.
+                await self.send("orders", ServiceBusMessage(b"slow 3.5", message_id="slow"))
                 yield self
                 await self.close_senders()
                 assert await self.host.stop() == 0
@@ -101,12 +122,6 @@ class _Bus:
                 calls = [call for call in map(json.loads, lines) if call["id"] == message_id]
                 if len(calls) >= times:
                     return calls
-                await asyncio.sleep(0.02)
-
-    async def says(self, text: str) -> None:
-        """Returns once a log line holds the text."""
-        async with asyncio.timeout(15):
-            while not any(text in line for line in list(self.host.lines)):
                 await asyncio.sleep(0.02)
 
     async def dead(self, queue: str) -> list[str | None]:
@@ -165,21 +180,52 @@ async def test_a_batch_comes_in_one_call(bus: _Bus) -> None:
 
 async def test_a_slow_call_keeps_its_lock(bus: _Bus) -> None:
     """It outlasts the lock (3 s), which is renewed, and is delivered once."""
-    await bus.send("orders", ServiceBusMessage(b"slow 3.5", message_id="slow"))
-    await bus.says("slow one is done")
+    await _says(bus.host, "slow one is done")
     await bus.send("orders", ServiceBusMessage(b"next", message_id="after"))
     await bus.seen("after")
     assert len(await bus.seen("slow")) == 1
     assert not [line for line in bus.host.lines if "not settled" in line]
 
 
+async def test_a_managed_identity_opens_the_queue(tmp_path: Path) -> None:
+    """Without a connection string: a token from the identity endpoint, which the broker checks."""
+    identity, shown = Identity(), list[str]()
+
+    def accepts(token: str) -> bool:
+        shown.append(token)
+        return identity.accepts(token, "https://servicebus.azure.net")
+
+    front = web.Application()
+    add_routes(front, identity)
+    runner = web.AppRunner(front)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    (tmp_path / "function_app.py").write_text(_HEAD + _ONE)
+    (tmp_path / "host.json").write_text('{"version": "2.0"}')
+    async with Broker([QueueSpec("orders")], accepts_token=accepts) as broker:
+        environment = {
+            "BUS__fullyQualifiedNamespace": broker.address,
+            "IDENTITY_ENDPOINT": f"http://127.0.0.1:{runner.addresses[0][1]}{PATH}",
+            "IDENTITY_HEADER": identity.header_secret,
+        }
+        async with (
+            HostProcess(tmp_path, environment) as host,
+            ServiceBusClient.from_connection_string(broker.connection_string) as client,
+            client.get_queue_sender("orders") as sender,
+        ):
+            await sender.send_messages(ServiceBusMessage(b"x"))
+            await _says(host, "got b'x'")
+    await runner.cleanup()
+    assert shown
+
+
 async def test_a_dropped_link_is_mended(bus: _Bus) -> None:
     """The broker goes away and comes back; the host says so once and goes on."""
     await bus.close_senders()
     await bus.broker.kill()
-    await bus.says("orders: no link to Service Bus")
+    await _says(bus.host, "orders: no link to Service Bus")
     await bus.broker.restart()
     await bus.send("orders", ServiceBusMessage(b"again", message_id="again"))
     await bus.seen("again")
-    await bus.says("orders: linked again")
+    await _says(bus.host, "orders: linked again")
     assert len([line for line in bus.host.lines if "orders: no link" in line]) == 1

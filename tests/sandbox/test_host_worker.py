@@ -154,7 +154,7 @@ async def test_a_sync_function_is_stamped_too(
 
 async def test_a_timer_runs_when_due_and_sigint_ends_the_host(tmp_path: Path) -> None:
     async with _host(tmp_path, _APP, TICK_SCHEDULE="*/1 * * * * *") as host:
-        await _says(host, "tick 2 ")
+        await _says(host, "tick 1 ")
         assert await host.stop(signal.SIGINT) == 0
 
 

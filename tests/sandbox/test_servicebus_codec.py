@@ -58,7 +58,10 @@ KEYS = st.one_of(
     st.uuids(),
 )
 LEAVES = st.one_of(
-    KEYS, st.none(), st.booleans(), st.binary(min_size=16, max_size=16).map(lambda b: Opaque(148, b))
+    KEYS,
+    st.none(),
+    st.booleans(),
+    st.binary(min_size=16, max_size=16).map(lambda b: Opaque(148, b)),
 )
 ARRAYS = st.one_of(
     st.lists(_ints(Long, 64, signed=True)),

@@ -179,9 +179,7 @@ def test_a_locked_message_outlives_its_time(queue: Queue, clock: Clock) -> None:
     assert (queue.depth, queue.dead_letter_depth) == (0, 1)
 
 
-def test_a_scheduled_message_appears_in_time_under_a_new_number(
-    queue: Queue, clock: Clock
-) -> None:
+def test_a_scheduled_message_appears_in_time_under_a_new_number(queue: Queue, clock: Clock) -> None:
     """Its time to live starts when it enters the queue."""
     early = queue.put(Message.of(b"later", scheduled_s=START_S + 100, ttl_s=50))
     queue.put(Message.of(b"now"))

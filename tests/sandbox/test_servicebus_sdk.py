@@ -6,6 +6,7 @@ that the broker has long given up.
 """
 
 import asyncio
+import gc
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -86,7 +87,6 @@ async def broker(clock: Clock) -> AsyncIterator[Broker]:
     specs = [
         QueueSpec("work", max_delivery_count=3),
         QueueSpec("side"),
-        QueueSpec("brief", lock_s=1.0),
         QueueSpec("tight", max_message_bytes=2_000, capacity=3),
     ]
     async with Broker(specs, now_s=clock, accepts_token=JWT.__eq__) as running:
@@ -95,8 +95,10 @@ async def broker(clock: Clock) -> AsyncIterator[Broker]:
 
 @pytest.fixture(scope="module")
 async def client(broker: Broker) -> AsyncIterator[ServiceBusClient]:
-    async with ServiceBusClient.from_connection_string(broker.connection_string) as opened:
-        yield opened
+    # The SDK tries again after errors of which trying again is no cure; quickly, then.
+    string, wait_s = broker.connection_string, 0.05
+    async with ServiceBusClient.from_connection_string(string, retry_backoff_factor=wait_s) as c:
+        yield c
 
 
 @pytest.fixture(scope="module")
@@ -399,14 +401,12 @@ async def test_sizes_and_counts_are_limited(client: ServiceBusClient, broker: Br
 
 async def test_an_unknown_queue_is_not_found(client: ServiceBusClient) -> None:
     """Both directions say so at once."""
-    missing = client.get_queue_receiver("nowhere")
     with pytest.raises(MessagingEntityNotFoundError):
-        await missing.receive_messages(1, max_wait_time=1)
-    await missing.close()
-    nowhere = client.get_queue_sender("nowhere")
+        async with client.get_queue_receiver("nowhere"):
+            pass
     with pytest.raises(MessagingEntityNotFoundError):
-        await nowhere.send_messages(ServiceBusMessage("lost"))
-    await nowhere.close()
+        async with client.get_queue_sender("nowhere"):
+            pass
 
 
 async def test_a_wrong_key_is_refused(broker: Broker) -> None:
@@ -414,18 +414,23 @@ async def test_a_wrong_key_is_refused(broker: Broker) -> None:
     wrong = broker.connection_string.replace("c2VjcmV0", "d3Jvbmc=")
     async with ServiceBusClient.from_connection_string(wrong, retry_total=0) as stranger:
         with pytest.raises(ServiceBusAuthenticationError):
-            await stranger.get_queue_sender("work").send_messages(ServiceBusMessage("no"))
+            async with stranger.get_queue_sender("work"):
+                pass
 
 
 async def test_a_bearer_token_opens_the_door_if_it_is_accepted(broker: Broker) -> None:
     """The namespace's owner decides which tokens are good."""
     good, bad = Credential(JWT), Credential("a.bad.token")
-    async with ServiceBusClient(broker.address, good, use_tls=False) as friend:
-        await friend.get_queue_sender("side").send_messages(ServiceBusMessage("yes"))
+    async with (
+        ServiceBusClient(broker.address, good, use_tls=False) as friend,
+        friend.get_queue_sender("side") as sender,
+    ):
+        await sender.send_messages(ServiceBusMessage("yes"))
     assert broker.queues["side"].depth == 1
     async with ServiceBusClient(broker.address, bad, use_tls=False, retry_total=0) as stranger:
         with pytest.raises(ServiceBusAuthenticationError):
-            await stranger.get_queue_sender("side").send_messages(ServiceBusMessage("no"))
+            async with stranger.get_queue_sender("side"):
+                pass
 
 
 async def test_competing_receivers_share_without_duplicates(
@@ -450,32 +455,50 @@ async def test_competing_receivers_share_without_duplicates(
     assert (side.depth, side.dead_letter_depth) == (0, 0)
 
 
-async def test_the_renewer_keeps_a_lock_alive(client: ServiceBusClient, broker: Broker) -> None:
-    """A handler that takes two lock periods still completes its first delivery."""
-    broker.queues["brief"].put(Message.of(b"slow"))
-    async with AutoLockRenewer() as renewer, client.get_queue_receiver("brief") as brief:
-        message = await one(brief)
-        renewer.register(brief, message, max_lock_renewal_duration=10)
-        await asyncio.sleep(2.2)
-        await brief.complete_message(message)
-    assert broker.queues["brief"].depth == 0
+async def test_the_renewer_keeps_a_lock_alive() -> None:
+    """A handler that takes two lock periods still completes its first delivery.
 
-
-async def test_the_client_survives_a_broker_that_was_killed(
-    broker: Broker, sender: ServiceBusSender, receiver: ServiceBusReceiver, work: Queue
-) -> None:
-    """The queue's contents survive, on the same port; sender and receiver reconnect by themselves."""
-    await sender.send_messages(ServiceBusMessage("before"))
-    port = broker.port
-    await broker.kill()
-    await broker.restart()
-    assert broker.port == port
-    await sender.send_messages(ServiceBusMessage("after"))
-    for body in ("before", "after"):
+    In real time, because the SDK renews by its own clock.
+    """
+    async with (
+        Broker([QueueSpec("brief", lock_s=0.8)]) as broker,
+        ServiceBusClient.from_connection_string(broker.connection_string) as client,
+        client.get_queue_receiver("brief") as receiver,
+        AutoLockRenewer() as renewer,
+    ):
+        broker.queues["brief"].put(Message.of(b"slow"))
         message = await one(receiver)
-        assert str(message) == body
+        renewer._sleep_time = 0.2  # it looks once a second otherwise
+        renewer.register(receiver, message, max_lock_renewal_duration=10)
+        await asyncio.sleep(1.7)
         await receiver.complete_message(message)
-    assert work.depth == 0
+        assert broker.queues["brief"].depth == 0
+
+
+# The SDK forgets to close its own socket when the broker went away.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_the_client_survives_a_broker_that_was_killed() -> None:
+    """The queue's contents survive, on the same port; sender and receiver connect again."""
+    async with (
+        Broker([QueueSpec("work")]) as broker,
+        ServiceBusClient.from_connection_string(
+            broker.connection_string, retry_backoff_factor=0.05
+        ) as client,
+        client.get_queue_sender("work") as sender,
+        client.get_queue_receiver("work") as receiver,
+    ):
+        await sender.send_messages(ServiceBusMessage("before"))
+        port = broker.port
+        await broker.kill()
+        assert broker.queues["work"].depth == 1
+        await broker.restart()
+        assert broker.port == port
+        await sender.send_messages(ServiceBusMessage("after"))
+        for body in ("before", "after"):
+            message = await one(receiver)
+            assert str(message) == body
+            await receiver.complete_message(message)
+    gc.collect()
 
 
 async def test_the_sync_client_works_too(broker: Broker, work: Queue) -> None:

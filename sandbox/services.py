@@ -1,0 +1,199 @@
+"""The demo services: real HTTP servers, one per endpoint, each at a loopback address of its own.
+
+Both services of a profile listen on the same port, since a profile has one monitor port, and so
+need two addresses (127.0.x.1 and 127.0.x.2). Rules:
+- How a service behaves (error rate, latency) may be changed while it runs; its dice are seeded.
+- Every request becomes a row of AppRequests, handed over in batches, never one by one; requests
+  to the health path are marked as synthetic, as availability tests are.
+
+They prove that weights, DNS answers, requests and telemetry hang together as we think. They do
+NOT prove how Application Insights samples, batches or delays what a service sends.
+"""
+
+import asyncio
+import errno
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+from typing import Any, Final, Self
+
+from aiohttp import web
+
+from sandbox.clock import utc_now
+from sandbox.logs import MAX_BATCH_ROWS, WorkspaceLogs
+
+HEALTH_PATH: Final = "/health"
+USER_HEADER: Final = "x-user"
+BATCH_S: Final = 0.25
+MAX_HELD_ROWS: Final = MAX_BATCH_ROWS
+_ROLE_PATHS: Final = ("/", HEALTH_PATH)
+_TRIES: Final = 20
+
+
+type Record = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How a service answers: the share of requests that fail (0..1), and the mean latency."""
+
+    error_rate: float = 0.002
+    latency_ms: float = 8.0
+
+
+class Telemetry:
+    """Carries rows from services to a workspace, four batches a second while it is entered."""
+
+    def __init__(self, logs: WorkspaceLogs, workspace: str) -> None:
+        self._logs = logs
+        self._workspace = workspace
+        self._rows: list[dict[str, Any]] = []
+        self._carrying: asyncio.Task[None] | None = None
+        self.dropped = 0
+
+    async def __aenter__(self) -> Self:
+        self._carrying = asyncio.create_task(self._carry())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._carrying is not None:
+            self._carrying.cancel()
+            await asyncio.gather(self._carrying, return_exceptions=True)
+
+    def record(self, row: dict[str, Any]) -> None:
+        """Take one row; beyond a bound rows are dropped and counted."""
+        if len(self._rows) < MAX_HELD_ROWS:
+            self._rows.append(row)
+        else:
+            self.dropped += 1
+
+    async def _carry(self) -> None:
+        while True:
+            await asyncio.sleep(BATCH_S)
+            rows, self._rows = self._rows, []
+            if rows:
+                await self._logs.add(self._workspace, rows)
+
+
+class Service:
+    """One version of one service, answering at `host`:`port` while it is entered."""
+
+    def __init__(
+        self, version: str, role: str, host: str, port: int, record: Record, *, seed: int = 0
+    ) -> None:
+        self.version = version
+        self.role = role
+        self.host = host
+        self.port = port
+        self.behaviour = Behaviour()
+        self._record = record
+        self._dice = random.Random(f"{seed} {role} {version}")
+        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self.host, self.port, backlog=512).start()
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    def behave(self, *, error_rate: float | None = None, latency_ms: float | None = None) -> None:
+        """Change how requests are answered from now on; what is None stays as it is."""
+        now = self.behaviour
+        self.behaviour = Behaviour(
+            error_rate=now.error_rate if error_rate is None else error_rate,
+            latency_ms=now.latency_ms if latency_ms is None else latency_ms,
+        )
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        at, began = utc_now(), perf_counter()
+        status = 200
+        if request.path not in _ROLE_PATHS:
+            status = 404
+        elif request.path != HEALTH_PATH:
+            status = await self._work()
+        self._note(request, status, at, 1000 * (perf_counter() - began))
+        return web.Response(status=status, text=self.version)
+
+    async def _work(self) -> int:
+        behaviour = self.behaviour
+        if behaviour.latency_ms > 0:
+            await asyncio.sleep(self._dice.expovariate(1000 / behaviour.latency_ms))
+        return 500 if self._dice.random() < behaviour.error_rate else 200
+
+    def _note(
+        self, request: web.BaseRequest, status: int, at: datetime, duration_ms: float
+    ) -> None:
+        probing = request.path == HEALTH_PATH
+        name = f"{request.method} {request.path}"
+        self._record(
+            {
+                "TimeGenerated": at,
+                "AppRoleName": self.role,
+                "AppVersion": self.version,
+                "DurationMs": duration_ms,
+                "ItemCount": 1,
+                "Name": name,
+                "OperationName": name,
+                "ResultCode": str(status),
+                "Success": status < 400,  # noqa: PLR2004  # as Application Insights has it
+                "SyntheticSource": "health probe" if probing else "",
+                "Url": f"http://{self.host}:{self.port}{request.path}",
+                "UserId": request.headers.get(USER_HEADER, ""),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The two versions of one service that a rollout is about."""
+
+    stable: str = "1.0.0"
+    canary: str = "1.1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePair:
+    """Both services of one profile, on one port."""
+
+    stable: Service
+    canary: Service
+
+    @property
+    def port(self) -> int:
+        """The port both listen on."""
+        return self.stable.port
+
+
+async def serve_pair(
+    stack: AsyncExitStack, role: str, versions: Versions, record: Record, *, subnet: int, seed: int
+) -> ServicePair:
+    """Start both versions at 127.0.`subnet`.1 and .2 on a port free at both; `stack` ends them.
+
+    Raises OSError when no such port is found.
+    """
+    for _ in range(_TRIES):
+        async with AsyncExitStack() as trying:
+            stable = Service(versions.stable, role, f"127.0.{subnet}.1", 0, record, seed=seed)
+            await trying.enter_async_context(stable)
+            canary = Service(
+                versions.canary, role, f"127.0.{subnet}.2", stable.port, record, seed=seed
+            )
+            try:
+                await trying.enter_async_context(canary)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    continue
+                raise
+            stack.push_async_exit(trying.pop_all())
+            return ServicePair(stable, canary)
+    raise OSError(errno.EADDRINUSE, f"no port is free at both addresses of 127.0.{subnet}")

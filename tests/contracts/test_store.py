@@ -1,0 +1,197 @@
+"""One contract, two stores: in memory, and on Azure Tables as Azurite keeps them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from azure.data.tables.aio import TableServiceClient
+
+from sandbox.azurite import Azurite
+from sandbox.memory import MemoryStore
+from shared.cloud.store import TableStore
+from shared.core import judge
+from shared.core.events import HoldAsked, StartAsked
+from shared.core.judge import Counts
+from shared.core.model import Phase, Rollout, newborn
+from shared.errors import ConflictError, RefusedError, UnreachableError
+from shared.ports import HistoryRow, Message, Rejected, Store
+from tests.given import PROFILE, START_S, plan
+
+PLAN = plan()
+
+
+@pytest.fixture(scope="module")
+async def azurite() -> AsyncIterator[Azurite]:
+    async with Azurite() as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "tables"])
+async def store(request: pytest.FixtureRequest, azurite: Azurite) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    tables = table_store(azurite)
+    yield tables
+    await tables.close()
+
+
+def table_store(azurite: Azurite) -> TableStore:
+    client = TableServiceClient.from_connection_string(
+        azurite.connection_string, retry_total=0, connection_timeout=2, read_timeout=5
+    )
+    return TableStore(client, f"t{uuid4().hex[:12]}", timeout_s=2)
+
+
+def born() -> Rollout:
+    return newborn(PLAN, START_S, "ci", dry_run=False)
+
+
+def row(number: int, *, refused: bool = False) -> HistoryRow:
+    event = StartAsked(START_S, "ci") if number == 1 else HoldAsked(START_S, "ada", "why not")
+    said = f"row {number}"
+    return HistoryRow(number, event, Phase.PENDING, Phase.HELD, 0, 1.0, said, refused)
+
+
+async def test_a_created_rollout_is_loaded_as_it_was(store: Store) -> None:
+    created = await store.create(PLAN, born(), row(1), "m-1")
+
+    loaded = await store.load(PLAN.name)
+
+    assert loaded == created
+    assert await store.names() == [PLAN.name]
+    assert await store.load("another") is None
+
+
+async def test_a_rollout_is_created_once(store: Store) -> None:
+    await store.create(PLAN, born(), row(1), "m-1")
+
+    with pytest.raises(ConflictError):
+        await store.create(PLAN, born(), row(1), "m-2")
+
+    assert await store.seen(PLAN.name, "m-2") is None
+
+
+async def test_a_save_against_a_stale_etag_leaves_nothing_behind(store: Store) -> None:
+    first = await store.create(PLAN, born(), row(1), "m-1")
+    second = await store.save(first, replace(first.rollout, step=1), row(2), "m-2")
+
+    with pytest.raises(ConflictError):
+        await store.save(first, replace(first.rollout, step=9), row(3), "m-3")
+
+    loaded = await store.load(PLAN.name)
+    assert loaded == second
+    assert await store.seen(PLAN.name, "m-3") is None
+    assert [r.number for r in await store.history(PLAN.name)] == [1, 2]
+
+
+async def test_a_message_is_remembered_with_the_row_it_led_to(store: Store) -> None:
+    first = await store.create(PLAN, born(), row(1), "m-1")
+    saved = await store.save(first, first.rollout, row(2, refused=True), "m/2?#\\ü")
+
+    assert await store.seen(PLAN.name, "m/2?#\\ü") == 2
+    with pytest.raises(ConflictError):
+        await store.save(saved, first.rollout, row(3), "m/2?#\\ü")
+
+
+async def test_history_comes_in_order_and_in_pages(store: Store) -> None:
+    stored = await store.create(PLAN, born(), row(1), "m-1")
+    for number in range(2, 13):
+        stored = await store.save(stored, stored.rollout, row(number), None)
+
+    assert [r.number for r in await store.history(PLAN.name, after=8, limit=3)] == [9, 10, 11]
+    assert await store.history(PLAN.name, after=11) == [row(12)]
+
+
+async def test_the_evidence_of_many_rules_fits(store: Store) -> None:
+    one = judge.fold(judge.gather(judge.begin(0), [(0, Counts(900, 11.5, 100, 3))]), 5)
+    full = replace(born(), evidence={f"rule-{n}": one for n in range(10)})
+
+    await store.create(PLAN, full, row(1), "m-1")
+
+    loaded = await store.load(PLAN.name)
+    assert loaded is not None
+    assert loaded.rollout == full
+
+
+async def test_one_profile_has_one_claim(store: Store) -> None:
+    mine = await store.claim(PROFILE, "mine")
+    assert (await store.claim(PROFILE.upper(), "theirs")).rollout == "mine"
+
+    taken = await store.claim(PROFILE, "theirs", instead_of=mine)
+    assert taken.rollout == "theirs"
+    assert (await store.claim(PROFILE, "late", instead_of=mine)).rollout == "theirs"
+
+    await store.release(mine)
+    assert [claim.rollout for claim in await store.claims()] == ["theirs"]
+    await store.release(taken)
+    assert await store.claims() == []
+    await store.release(taken)
+
+
+async def test_a_rejected_message_is_kept_once_with_its_very_bytes(store: Store) -> None:
+    body = bytes(range(256)) * 1024
+    older = Rejected(Message("m-1", body, START_S, 3), "commands", "not JSON", START_S)
+    newer = Rejected(Message("m-2", b"", START_S), "alerts", "empty: ü", START_S + 1)
+
+    for entry in (older, newer, replace(older, reason="again")):
+        await store.reject(entry)
+
+    assert await store.rejected() == [newer, older]
+    assert await store.rejected(limit=1) == [newer]
+
+
+async def test_the_heartbeat_is_the_last_one(store: Store) -> None:
+    assert await store.last_beat_s() is None
+    await store.beat(START_S)
+    await store.beat(START_S + 60)
+
+    assert await store.last_beat_s() == START_S + 60
+
+
+async def test_many_writers_lose_no_update(store: Store) -> None:
+    await store.create(PLAN, born(), row(1), "m-1")
+
+    async def increments() -> None:
+        done = 0
+        while done < 10:
+            stored = await store.load(PLAN.name)
+            assert stored is not None
+            number = stored.rollout.sequence + 2
+            after = replace(stored.rollout, sequence=stored.rollout.sequence + 1)
+            try:
+                await store.save(stored, after, row(number), None)
+                done += 1
+            except ConflictError:
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(increments() for _ in range(5)))
+
+    loaded = await store.load(PLAN.name)
+    assert loaded is not None
+    assert loaded.rollout.sequence == 50
+    assert len(await store.history(PLAN.name)) == 51
+
+
+async def test_a_store_that_is_away_is_unreachable() -> None:
+    async with Azurite() as azurite:
+        store = table_store(azurite)
+        await store.beat(START_S)
+        await azurite.kill()
+
+        with pytest.raises(UnreachableError, match="could not read"):
+            await store.load(PLAN.name)
+        with pytest.raises(UnreachableError, match="could not"):
+            await store.create(PLAN, born(), row(1), "m-1")
+        await store.close()
+
+
+async def test_what_cannot_fit_is_refused_before_it_is_sent(azurite: Azurite) -> None:
+    store = table_store(azurite)
+
+    with pytest.raises(RefusedError, match="too much to keep"):
+        await store.reject(Rejected(Message("m", b"x" * 900_000, 0), "q", "r", 0))
+
+    await store.close()
