@@ -202,6 +202,8 @@ async def still_wished(world: World, rollout: Rollout) -> bool:
 
 async def note_failure(world: World, name: str, error: BaseException) -> None:
     """Count an error of ours on the rollout it happened to."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     first_line = str(error).partition("\n")[0][:300]
     failed = TurnFailed(world.clock.now_s(), f"{type(error).__name__}: {first_line}")
     await submit(world, name, failed)

@@ -27,6 +27,7 @@ HEADER, ANNOTATIONS, PROPERTIES, APPLICATION = 0x70, 0x72, 0x73, 0x74
 DATA, SEQUENCE, VALUE = 0x75, 0x76, 0x77
 _MILLISECOND = timedelta(milliseconds=1)
 _MAX_UINT = 2**32 - 1
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_000
 _SCHEDULED = Symbol("x-opt-scheduled-enqueue-time")
 _PROPERTIES = (
     "message_id",
@@ -56,8 +57,8 @@ def moment(at_s: float) -> datetime:
 
 
 def plain(value: object) -> object:
-    """Strip the wire types: a timestamp becomes an aware datetime, the rest builtins."""
-    if isinstance(value, Timestamp):
+    """Strip the wire types: a timestamp in the years 1 to 9999 becomes an aware datetime."""
+    if isinstance(value, Timestamp) and _FIRST_MS <= value <= _LAST_MS:
         return moment(value / 1000)
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
@@ -128,7 +129,7 @@ class Message:
     def ttl_s(self) -> float | None:
         """How long the sender lets it live once it is in the queue, if it said so."""
         ttl_ms = self.header[2] if len(self.header) > 2 else None  # noqa: PLR2004  # field 2 is ttl
-        return ttl_ms / 1000 if isinstance(ttl_ms, int) else None
+        return min(ttl_ms, _MAX_UINT) / 1000 if isinstance(ttl_ms, int) else None
 
     @property
     def scheduled_s(self) -> float | None:

@@ -87,11 +87,14 @@ def alarm(_plan: Plan, rollout: Rollout, event: AlertFired) -> Choice:
     return retreat(rollout, reason)
 
 
-def stumble(plan: Plan, rollout: Rollout, event: TurnFailed) -> Choice:
-    """An error of ours: counted; after a few in a row the rollout waits for a person."""
-    recent = event.at_s - rollout.last_error_s <= plan.patience_s
-    count = rollout.errors_in_a_row + 1 if recent else 1
-    rollout = replace(rollout, errors_in_a_row=count, last_error_s=event.at_s)
+def stumble(_plan: Plan, rollout: Rollout, event: TurnFailed) -> Choice:
+    """An error of ours: counted; after a few in a row the rollout waits for a person.
+
+    In a row means with at most one row between: a turn may be saved and fail in what it does then.
+    """
+    in_a_row = rollout.sequence - rollout.last_error <= 1
+    count = rollout.errors_in_a_row + 1 if in_a_row else 1
+    rollout = replace(rollout, errors_in_a_row=count, last_error=rollout.sequence + 1)
     sentence = f"A turn failed ({count} in a row): {event.error}"
     if rollout.phase in RISING and count >= MAX_ERRORS_IN_A_ROW:
         back_to = Phase.PENDING if rollout.before is None else Phase.SHIFTING

@@ -227,7 +227,8 @@ class Rollout:
     """One run of one plan: all that a later turn must know, in any process.
 
     `sequence` counts history rows, `generation` counts changes of `wanted_percent`;
-    `scale` is the sum the pair's weights keep; `last_pair` is what was last verified.
+    `scale` is the sum the pair's weights keep; `last_pair` is what was last verified;
+    `last_error` is the history row of the last failed turn.
     """
 
     name: str
@@ -257,7 +258,7 @@ class Rollout:
     verdict: Verdict | None = None
     reasons: tuple[str, ...] = ()
     errors_in_a_row: int = 0
-    last_error_s: float = 0.0
+    last_error: int = 0
 
 
 def newborn(plan: Plan, at_s: float, by: str, *, dry_run: bool) -> Rollout:

@@ -90,7 +90,8 @@ def happen(walk: Walk, what: str) -> None:
     if wish:
         walk.tell(wish)
     elif what == "drifted":
-        walk.weights = pair(70, 30)
+        # After a rollout has ended the weights are people's own again.
+        walk.weights = walk.weights if walk.phase in FINAL else pair(70, 30)
         walk.tick()
     else:
         walk.tick(**look(walk, what))

@@ -13,8 +13,7 @@ START_S = 1_800_000_000.0
 
 
 class Clock:
-    def __init__(self) -> None:
-        self.now_s = START_S
+    now_s = START_S
 
     def __call__(self) -> float:
         return self.now_s

@@ -1,0 +1,401 @@
+"""Messages: applied once, refused with words, or kept with their bytes; the queue moves on."""
+
+import json
+
+import pytest
+
+from controllers import inbox
+from sandbox.memory import Stage
+from shared.core.model import Phase, Sight, TrafficSeen
+from shared.errors import UnreachableError
+from tests.given import PROFILE, pair
+from tests.town import Town, plan_document, settings
+
+
+@pytest.fixture
+def town() -> Town:
+    return Town()
+
+
+async def only_reason(town: Town) -> str:
+    [reason] = await town.reasons()
+    return reason
+
+
+async def test_a_start_creates_claims_and_looks_at_once(town: Town) -> None:
+    await town.start()
+
+    assert (await town.rollout()).phase is Phase.SHIFTING
+    assert town.share == 0.01
+    assert [claim.rollout for claim in await town.world.store.claims()] == ["shop-2.4"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"\xff\xfe not text", "not a command"),
+        (b"{", "not a command"),
+        (b"[]", "not a command"),
+        (b'{"action": "dance", "rollout": "shop-2.4"}', "action"),
+        (b'{"action": "hold", "rollout": "shop-2.4", "forse": true}', "forse"),
+        (b'{"action": "hold"}', "rollout"),
+        (b'{"action": "promote", "rollout": "shop-2.4"}', "from_step"),
+        (b'{"action": "abort", "rollout": "nobody"}', "none named nobody"),
+        (b'{"action": "abort", "rollout": "../x"}', "rollout"),
+        (b"x" * 300_000, "at most 262144 are allowed"),
+    ],
+)
+async def test_what_cannot_be_used_is_kept_with_its_reason_and_bytes(
+    town: Town, body: bytes, words: str
+) -> None:
+    await inbox.receive_command(town.world, town.message(body))
+
+    [entry] = await town.world.store.rejected()
+    assert words in entry.reason
+    assert entry.message.body == body
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steps": [5, 1, 100]}, "must rise and end at 100, given 5, 1, 100"),
+        ({"steps": [5, 50]}, "must rise and end at 100"),
+        ({"steps": [0.25, 100]}, "at most one decimal"),
+        ({"steps": []}, "steps"),
+        ({"steps": [120]}, "steps"),
+        ({"canary": "BLUE"}, "must not be the stable endpoint"),
+        ({"bake": {"min": "2h", "max": "1h"}}, "must not exceed max"),
+        ({"bake": {"min": 600}}, "a duration with its unit"),
+        ({"profile": "/subscriptions/x"}, "profile"),
+        ({"name": "has space"}, "name"),
+        ({"colour": "green"}, "colour"),
+        ({"rollback_on": [{"alert": "x", "severity_at_most": 9}]}, "severity_at_most"),
+    ],
+)
+async def test_a_bad_plan_is_refused_naming_the_field(
+    town: Town, changes: dict[str, object], words: str
+) -> None:
+    await town.start(**changes)
+
+    assert words in await only_reason(town)
+    assert await town.world.store.names() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"bin": "7s"}, "bin: 7 s is no whole number of seconds dividing a day"),
+        ({"arms": {"column": "AppVersion", "stable": "1", "canary": "1"}}, "are both '1'"),
+        ({"arms": {"column": "a b", "stable": "1", "canary": "2"}}, "column"),
+        ({"risk": {"false_rollback": "0.01"}}, "a percentage with its sign"),
+        ({"risk": {"tolerance": "1%"}}, "percentage points"),
+        ({"rules": [{"name": "a", "bad": "failed"}] * 2}, "names must differ"),
+        ({"rules": [{"name": "a", "bad": {"slower_than": "0s"}}]}, "slower_than"),
+    ],
+)
+async def test_bad_evidence_is_refused_naming_the_field(
+    town: Town, changes: dict[str, object], words: str
+) -> None:
+    evidence = {**plan_document()["evidence"], **changes}
+
+    await town.start(evidence=evidence)
+
+    assert words in await only_reason(town)
+
+
+async def test_a_sender_cannot_aim_linnet_at_what_the_deployment_does_not_allow(
+    town: Town,
+) -> None:
+    await town.start(profile=PROFILE.replace("/g/", "/other/"))
+    evidence = {**plan_document()["evidence"], "workspace": "0" * 36}
+    await town.start(evidence=evidence)
+
+    newest, oldest = sorted(await town.reasons(), reverse=True)
+    assert "not in ALLOWED_WORKSPACES" in newest
+    assert "not in ALLOWED_PROFILES" in oldest
+
+
+def test_a_deployment_that_allows_nothing_allows_nothing() -> None:
+    assert not settings(allowed_profiles="").allows_profile(PROFILE)
+    assert settings(allowed_profiles=" /subscriptions/S-1 , ").allows_profile(PROFILE)
+    assert not settings(allowed_profiles="/subscriptions/s").allows_profile(PROFILE)
+
+
+async def test_an_endpoint_that_does_not_exist_refuses_the_rollout(town: Town) -> None:
+    await town.start(canary="purple")
+
+    rollout = await town.rollout()
+    assert rollout.phase is Phase.REFUSED
+    assert "no endpoint purple (it has: blue, green)" in rollout.sentence
+
+
+async def test_weights_that_cannot_express_the_plan_refuse_the_rollout(town: Town) -> None:
+    town.world.traffic.set(PROFILE, "blue", weight=1)
+
+    await town.start()
+
+    assert "stable's weight 1 cannot express 1 %" in (await town.rollout()).sentence
+
+
+async def test_a_second_rollout_on_the_same_profile_is_refused(town: Town) -> None:
+    await town.start()
+
+    await town.start(name="shop-2.5")
+
+    assert "has a live rollout already, shop-2.4" in await only_reason(town)
+    assert await town.world.store.names() == ["shop-2.4"]
+
+
+async def test_the_next_rollout_takes_the_profile_over_once_the_last_has_ended(town: Town) -> None:
+    await town.start()
+    await town.command("abort")
+    await town.reach(Phase.REVERTED)
+
+    await town.start(name="shop-2.5")
+    await town.seconds(3)
+
+    assert (await town.rollout("shop-2.5")).wanted_percent == 1
+    assert [claim.rollout for claim in await town.world.store.claims()] == ["shop-2.5"]
+    assert town.share == 0.01
+
+
+async def test_the_claim_is_given_back_after_the_guard_time(town: Town) -> None:
+    await town.start()
+    await town.command("abort")
+    await town.reach(Phase.REVERTED)
+
+    await town.seconds(7)
+
+    assert await town.world.store.claims() == []
+
+
+async def test_a_race_for_a_profile_has_one_winner(town: Town) -> None:
+    """Both were created before either claimed: the second is told who was first."""
+    await town.start()
+    store = town.world.store
+    first = dict(store.holders)
+
+    async def claimed_in_between(port: str, method: str, stage: Stage) -> None:
+        if (method, stage) == ("create", "before"):
+            store.holders.update(first)
+
+    store.holders.clear()
+    store.hook = claimed_in_between
+    await town.start(name="shop-2.5")
+
+    assert "claimed by shop-2.4" in (await town.rollout("shop-2.5")).sentence
+
+
+async def test_a_name_is_used_once(town: Town) -> None:
+    await town.start()
+    await town.start()
+
+    assert "a rollout named shop-2.4 exists" in await only_reason(town)
+
+
+async def test_a_redelivered_start_completes_what_a_crash_left(town: Town) -> None:
+    """Record written, claim not: the same message comes again."""
+    await town.start(id_="m-start")
+    town.world.store.holders.clear()
+
+    await town.start(id_="m-start")
+
+    assert await town.reasons() == []
+    assert [claim.rollout for claim in await town.world.store.claims()] == ["shop-2.4"]
+
+
+async def test_a_twin_of_a_start_that_was_a_moment_earlier_is_no_mistake(town: Town) -> None:
+    calls = 0
+
+    async def unseen_once(port: str, method: str, stage: Stage) -> None:
+        nonlocal calls
+        if (method, stage) == ("create", "before") and not calls:
+            calls += 1
+            await town.start(id_="m-start")
+
+    town.world.store.hook = unseen_once
+    await town.start(id_="m-start")
+
+    assert await town.reasons() == []
+    assert (await town.rollout()).phase is Phase.SHIFTING
+
+
+async def test_a_stale_promote_is_refused_with_words_and_history(town: Town) -> None:
+    await town.start()
+    await town.reach(Phase.BAKING, 2)
+
+    await town.command("promote", from_step=1)
+
+    assert "the rollout is at step 2 of 4" in await only_reason(town)
+    assert (await town.history())[-1].refused
+    assert (await town.rollout()).step == 1
+
+
+async def test_a_redelivered_promote_does_nothing_more(town: Town) -> None:
+    await town.start()
+    await town.reach(Phase.BAKING, 1)
+    await town.command("promote", id_="m-p", from_step=1)
+    row = len(await town.history())
+
+    await town.command("promote", id_="m-p", from_step=1)
+
+    assert len(await town.history()) == row
+    assert (await town.rollout()).step == 1
+    assert await town.reasons() == []
+
+
+async def test_a_redelivered_refusal_is_kept_although_the_first_crashed(town: Town) -> None:
+    """Refusal saved, bytes not yet kept: the same message comes again."""
+    await town.start()
+    await town.command("promote", id_="m-p", from_step=3)
+    town.world.store.parked.clear()
+
+    await town.command("promote", id_="m-p", from_step=3)
+
+    assert "weights are not verified yet" in await only_reason(town)
+
+
+async def test_a_redelivered_abort_mends_what_the_first_could_not_do(town: Town) -> None:
+    await town.start()
+    await town.reach(Phase.BAKING, 2)
+
+    async def away(port: str, method: str, stage: Stage) -> None:
+        if (method, stage) == ("write", "before"):
+            raise UnreachableError("ARM is away")
+
+    town.world.traffic.hook = away
+    with pytest.raises(UnreachableError):
+        await town.command("abort", id_="m-a")
+    assert town.share == 0.1
+    town.world.traffic.hook = Town().world.traffic.hook
+
+    await town.command("abort", id_="m-a")
+
+    assert town.weights == pair(100, 0)
+
+
+async def test_a_redelivered_hold_before_the_start_has_nothing_to_mend(town: Town) -> None:
+    town.world.traffic.blind = "503"
+    await town.start()
+    await town.command("hold", id_="m-h")
+
+    await town.command("hold", id_="m-h")
+
+    assert (await town.rollout()).phase is Phase.HELD
+
+
+async def test_going_back_after_a_promotion_claims_the_profile_again(town: Town) -> None:
+    await town.start()
+    await town.reach(Phase.PROMOTED)
+    await town.seconds(7)
+    assert await town.world.store.claims() == []
+
+    await town.command("abort")
+
+    assert town.weights == pair(100, 0)
+    await town.reach(Phase.REVERTED)
+
+
+async def test_going_back_is_refused_when_the_profile_belongs_to_the_next(town: Town) -> None:
+    await town.start()
+    await town.reach(Phase.PROMOTED)
+    await town.seconds(7)
+    town.world.traffic.profiles[PROFILE.casefold()] = Town().world.traffic.profiles[
+        PROFILE.casefold()
+    ]
+    await town.start(name="shop-2.5")
+
+    await town.command("abort")
+
+    assert "belongs to shop-2.5 by now" in await only_reason(town)
+
+
+async def test_an_alert_takes_back_whoever_listens_and_nobody_else(town: Town) -> None:
+    await town.start()
+    await town.reach(Phase.BAKING, 2)
+    await town.alert(rule="disk-full")
+    await town.alert(condition="Resolved")
+    assert (await town.rollout()).phase is Phase.BAKING
+
+    await town.alert(rule="SHOP-5xx", id_="a-1")
+    await town.alert(rule="SHOP-5xx", id_="a-1")
+    await town.alert(rule="SHOP-5xx", id_="a-2")
+
+    assert town.share == 0
+    assert (await town.rollout()).phase is Phase.RETREATING
+    assert await town.reasons() == []
+
+
+@pytest.mark.parametrize(
+    ("match", "listens"),
+    [
+        ({"alert": "shop-5xx", "severity_at_most": 1}, True),
+        ({"alert": "shop-5xx", "severity_at_most": 0}, False),
+        ({"alert": "shop-5xx", "target": "/SUBSCRIPTIONS/s-1/app"}, True),
+        ({"alert": "shop-5xx", "target": "/subscriptions/s-1/other"}, False),
+    ],
+)
+async def test_a_plan_may_narrow_what_it_listens_to(
+    town: Town, match: dict[str, object], listens: bool
+) -> None:
+    await town.start(rollback_on=[match])
+
+    await town.alert()
+
+    assert ((await town.rollout()).phase is Phase.RETREATING) is listens
+
+
+async def test_a_body_that_is_no_alert_is_kept(town: Town) -> None:
+    await inbox.receive_alert(town.world, town.message(b'{"schemaId": "else"}'))
+
+    assert "not an alert" not in await only_reason(town)
+    assert "schemaId" in await only_reason(town)
+
+
+async def test_a_message_waits_before_it_is_given_back_to_the_broker(town: Town) -> None:
+    """Abandoned messages come back at once: without a pause an outage burns every delivery."""
+
+    async def away(port: str, method: str, stage: Stage) -> None:
+        raise UnreachableError("the store is away")
+
+    town.world.store.hook = away
+    with pytest.raises(UnreachableError):
+        await town.command("hold")
+
+    assert town.world.clock.slept_s == [2.0]
+
+
+async def test_rules_of_slowness_and_manual_gates_are_understood(town: Town) -> None:
+    evidence = {
+        **plan_document()["evidence"],
+        "rules": [{"name": "slow", "bad": {"slower_than": "800ms"}}],
+    }
+
+    await town.start(evidence=evidence, steps=[{"percent": 10, "gate": "manual"}, 100])
+
+    stored = await town.world.store.load("shop-2.4")
+    assert stored is not None
+    assert stored.plan.source.rules[0].slower_than_ms == 800
+    await town.reach(Phase.HELD)
+
+
+async def test_byte_order_marks_of_some_clients_do_not_matter(town: Town) -> None:
+    document = {"action": "start", "plan": plan_document()}
+
+    await inbox.receive_command(
+        town.world, town.message(b"\xef\xbb\xbf" + json.dumps(document).encode())
+    )
+
+    assert await town.reasons() == []
+
+
+async def test_preflight_that_cannot_see_waits_for_the_next_tick(town: Town) -> None:
+    town.world.traffic.blind = "503"
+    await town.start()
+    assert (await town.rollout()).phase is Phase.PENDING
+    assert await town.world.traffic.see(PROFILE) == TrafficSeen(Sight.FAILED, "503")
+    town.world.traffic.blind = ""
+
+    await town.seconds(1)
+
+    assert (await town.rollout()).phase is Phase.SHIFTING
