@@ -24,11 +24,14 @@ def world() -> World:
     return wiring.world(Settings())
 
 
-def message(trigger: func.ServiceBusMessage) -> Message:
-    """Id and bytes as the broker gave them; with BINARY data nothing of the body overlays them."""
+def message(queue: str, trigger: func.ServiceBusMessage) -> Message:
+    """Id and bytes as the broker gave them; with BINARY data nothing of the body overlays them.
+
+    The queue is part of the id: two senders who number their messages must not meet.
+    """
     enqueued = trigger.enqueued_time_utc  # in UTC, but naive
     return Message(
-        id=trigger.message_id or f"sequence-{trigger.sequence_number}",
+        id=f"{queue}/{trigger.message_id or trigger.sequence_number}",
         body=trigger.get_body(),
         enqueued_at_s=enqueued.replace(tzinfo=UTC).timestamp() if enqueued else 0.0,
         deliveries=trigger.delivery_count or 1,
@@ -53,7 +56,7 @@ async def tick(timer: func.TimerRequest) -> None:
 )
 async def commands(msg: func.ServiceBusMessage) -> None:
     """start, promote, hold, resume, abort."""
-    await inbox.receive_command(world(), message(msg))
+    await inbox.receive_command(world(), message("commands", msg))
 
 
 @app.service_bus_queue_trigger(
@@ -61,7 +64,7 @@ async def commands(msg: func.ServiceBusMessage) -> None:
 )
 async def alerts(msg: func.ServiceBusMessage) -> None:
     """Alerts of the common schema."""
-    await inbox.receive_alert(world(), message(msg))
+    await inbox.receive_alert(world(), message("alerts", msg))
 
 
 @app.route("rollouts", methods=["GET"])

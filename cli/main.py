@@ -30,8 +30,8 @@ app = typer.Typer(
 )
 console = Console()
 
-type Name = Annotated[str, typer.Argument(help="The rollout's name.")]
-type Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the history.")]
+Name = Annotated[str, typer.Argument(help="The rollout's name.")]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the history.")]
 MAX_ROWS = 30
 
 

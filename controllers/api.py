@@ -4,9 +4,8 @@ import base64
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.core.judge import Verdict
-
 from shared.core import weights
+from shared.core.judge import Verdict
 from shared.core.model import FINAL, Pair, Plan, Rollout
 from shared.errors import UnreachableError
 from shared.ports import HistoryRow, Rejected, World

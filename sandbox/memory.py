@@ -57,7 +57,7 @@ class MemoryStore(Faulty):
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     messages: dict[tuple[str, str], int] = field(default_factory=dict)
     holders: dict[str, Claim] = field(default_factory=dict)
-    parked: dict[str, Rejected] = field(default_factory=dict)
+    parked: dict[tuple[str, bytes], Rejected] = field(default_factory=dict)
     beat_s: float | None = None
     version: int = 0
 
@@ -127,7 +127,8 @@ class MemoryStore(Faulty):
     async def reject(self, rejected: Rejected) -> None:
         """Keep a message that cannot be used, once."""
         async with self.call("reject"):
-            self.parked.setdefault(rejected.message.id, rejected)
+            message = rejected.message
+            self.parked.setdefault((message.id, message.body), rejected)
 
     async def rejected(self, limit: int = 100) -> list[Rejected]:
         """Rejected messages, newest first."""

@@ -125,7 +125,7 @@ class Store(Protocol):
         ...
 
     async def reject(self, rejected: Rejected) -> None:
-        """Keep a message that cannot be used; the same id twice is kept once."""
+        """Keep a message that cannot be used; the same id with the same bytes is kept once."""
         ...
 
     async def rejected(self, limit: int = 100) -> list[Rejected]:

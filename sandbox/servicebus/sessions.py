@@ -73,19 +73,18 @@ class Session:
 
     def handle(self, code: int, fields: list[object], payload: bytes) -> None:
         """Deal with one performative; raises `MalformedError`."""
-        match code:
-            case 0x12:
-                self._attach(fields)
-            case 0x13:
-                self._flow(fields)
-            case 0x14:
-                self._transfer(fields, payload)
-            case 0x15:
-                self._disposition(fields)
-            case 0x16:
-                self._detach(fields)
-            case _:
-                raise MalformedError(f"performative 0x{code:02x} does not belong here")
+        if code == TRANSFER:
+            self._transfer(fields, payload)
+            return
+        steps = {
+            ATTACH: self._attach,
+            FLOW: self._flow,
+            DISPOSITION: self._disposition,
+            DETACH: self._detach,
+        }
+        if code not in steps:
+            raise MalformedError(f"performative 0x{code:02x} does not belong here")
+        steps[code](fields)
 
     def close(self) -> None:
         """Let go of all links."""

@@ -62,7 +62,7 @@ def check_storage(connection: str) -> None:
 
     Raises RefusedError.
     """
-    if connection.casefold().strip("; ") == _DEVELOPMENT_STORAGE:
+    if connection.casefold() == _DEVELOPMENT_STORAGE:
         return
     parts = _pairs(connection, "TABLES_CONNECTION")
     tables = [value for key, value in parts if key in {"tableendpoint", "tablesecondaryendpoint"}]
@@ -100,14 +100,21 @@ def _pairs(connection: str, setting: str) -> list[tuple[str, str]]:
 
 
 def _parts(url: str, setting: str) -> SplitResult:
+    """The URL in its parts; one that is not exactly scheme, host, port and path is refused."""
     refused = RefusedError(f"{setting} is not the URL of a service, such as https://host")
     if any(character.isspace() or not character.isprintable() for character in url):
         raise refused
     try:
         parts = urlsplit(url)
-        whole = bool(parts.hostname) and parts.port != 0
+        plain = parts.netloc.casefold() in _authorities(parts.hostname or "", parts.port)
     except ValueError as error:
         raise refused from error
-    if not whole or "@" in parts.netloc or "\\" in url or parts.query or parts.fragment:
+    if not plain or not parts.hostname or "\\" in url or parts.query or parts.fragment:
         raise refused
     return parts
+
+
+def _authorities(host: str, port: int | None) -> set[str]:
+    """The two ways to write host and port, so that nothing else hides beside them."""
+    shown = f"[{host}]" if ":" in host else host
+    return {shown, f"{shown}:{port}"}

@@ -6,7 +6,7 @@
     r-<rollout>          m-<hash of message id>    the message's effect is in row <number>
     index                <rollout>                 that there is such a rollout
     claims               <hash of profile>         which rollout holds the profile
-    rejected             <hash of message id>      a message that could not be used
+    rejected             <hash of id and bytes>    a message that could not be used
     heartbeat            tick                      when a tick last ran
 
 Every update names the etag it read. A save whose reply was lost looks like a conflict to its
@@ -149,7 +149,7 @@ class TableStore:
         """Keep a message that cannot be used, once."""
         message = rejected.message
         entity = {
-            **_keys("rejected", _hash(message.id)),
+            **_keys("rejected", _hash(message.id, message.body)),
             "MessageId": message.id,
             "Queue": rejected.queue,
             "At": rejected.at_s,
@@ -277,8 +277,8 @@ def _row(number: int) -> str:
     return f"h-{number:010d}"
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _hash(text: str, more: bytes = b"") -> str:
+    return hashlib.sha256(text.encode() + more).hexdigest()
 
 
 def _etag(entity: Any) -> str:

@@ -122,7 +122,6 @@ def _bus_arguments(settings: Settings) -> dict[str, Any]:
 
 def _store(settings: Settings, identity: LazyIdentity, closing: AsyncExitStack) -> TableStore:
     client = _tables(settings, identity)
-    closing.push_async_callback(client.close)
     made = TableStore(client, settings.tables_prefix, settings.call_timeout_s)
     closing.push_async_callback(made.close)
     return made
@@ -133,7 +132,7 @@ def _tables(settings: Settings, identity: LazyIdentity) -> TableServiceClient:
     options = _once(settings)
     if settings.tables_connection:
         loopback.check_storage(settings.tables_connection)
-        return TableServiceClient.from_connection_string(settings.tables_connection, **options)
+        return _tables_by_key(settings.tables_connection, options)
     if not settings.tables_endpoint:
         raise RefusedError(
             "no state store is configured: set TABLES_ENDPOINT or, for development,"
@@ -142,6 +141,13 @@ def _tables(settings: Settings, identity: LazyIdentity) -> TableServiceClient:
     if loopback.is_loopback(settings.tables_endpoint, "TABLES_ENDPOINT"):
         raise RefusedError("TABLES_ENDPOINT must be https://; use TABLES_CONNECTION for loopback")
     return TableServiceClient(settings.tables_endpoint, credential=identity, **options)
+
+
+def _tables_by_key(connection: str, options: dict[str, Any]) -> TableServiceClient:
+    try:
+        return TableServiceClient.from_connection_string(connection, **options)
+    except ValueError as error:
+        raise RefusedError("TABLES_CONNECTION lacks an account name or key") from error
 
 
 def _traffic(settings: Settings, identity: LazyIdentity, closing: AsyncExitStack) -> ArmTraffic:

@@ -141,6 +141,9 @@ async def test_a_rejected_message_is_kept_once_with_its_very_bytes(store: Store)
 
     assert await store.rejected() == [newer, older]
     assert await store.rejected(limit=1) == [newer]
+    other = Rejected(Message("m-1", b"other bytes", START_S), "commands", "r", START_S + 2)
+    await store.reject(other)
+    assert await store.rejected() == [other, newer, older]
 
 
 async def test_the_heartbeat_is_the_last_one(store: Store) -> None:

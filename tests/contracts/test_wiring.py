@@ -95,7 +95,7 @@ async def test_any_other_address_is_refused_at_construction(setting: str, endpoi
     "connection",
     [
         "UseDevelopmentStorage=true",
-        "usedevelopmentstorage=TRUE;",
+        "usedevelopmentstorage=TRUE",
         "AccountName=a;AccountKey=a2V5;TableEndpoint=http://127.0.0.1:10002/a",
         "AccountName=a;AccountKey=a2V5;TableEndpoint=http://localhost:10002/a;",
     ],
@@ -116,6 +116,8 @@ async def test_a_storage_key_is_for_development_storage(connection: str) -> None
         "TableEndpoint=http://127.0.0.1/a;TableEndpoint=http://evil.example/a;AccountName=a",
         "TableEndpoint=http://127.0.0.1/a;TableSecondaryEndpoint=http://evil.example/a",
         "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://evil.example",
+        "UseDevelopmentStorage=true;",
+        "AccountName=a;TableEndpoint=http://127.0.0.1/a",
         "nonsense",
     ],
 )

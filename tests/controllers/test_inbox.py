@@ -1,6 +1,7 @@
 """Messages: applied once, refused with words, or kept with their bytes; the queue moves on."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ async def test_what_cannot_be_used_is_kept_with_its_reason_and_bytes(
     ],
 )
 async def test_a_bad_plan_is_refused_naming_the_field(
-    town: Town, changes: dict[str, object], words: str
+    town: Town, changes: dict[str, Any], words: str
 ) -> None:
     await town.start(**changes)
 
@@ -94,7 +95,7 @@ async def test_a_bad_plan_is_refused_naming_the_field(
     ],
 )
 async def test_bad_evidence_is_refused_naming_the_field(
-    town: Town, changes: dict[str, object], words: str
+    town: Town, changes: dict[str, Any], words: str
 ) -> None:
     evidence = {**plan_document()["evidence"], **changes}
 
@@ -336,7 +337,7 @@ async def test_an_alert_takes_back_whoever_listens_and_nobody_else(town: Town) -
     ],
 )
 async def test_a_plan_may_narrow_what_it_listens_to(
-    town: Town, match: dict[str, object], listens: bool
+    town: Town, match: dict[str, Any], listens: bool
 ) -> None:
     await town.start(rollback_on=[match])
 

@@ -9,7 +9,7 @@ from controllers.turn import submit, take_turn
 from sandbox.memory import Stage
 from shared.core.events import AbortAsked, StartAsked, TurnFailed
 from shared.core.machine import decide
-from shared.core.model import Phase, newborn
+from shared.core.model import Phase, Rollout, newborn
 from shared.errors import UnreachableError
 from tests.given import PROFILE, pair
 from tests.town import Town
@@ -291,7 +291,7 @@ async def test_a_rise_stops_when_a_hand_is_on_the_weights(town: Town, fault: Fau
 
     async def meddle(port: str, method: str, stage: Stage) -> None:
         if (port, method, stage) == ("MemoryStore", "save", "after"):
-            phase = (await no_hook_rollout(town)).phase
+            phase = hookless(town).phase
             if phase is Phase.SHIFTING:
                 town.world.traffic.set(PROFILE, "green", weight=77)
 
@@ -302,7 +302,7 @@ async def test_a_rise_stops_when_a_hand_is_on_the_weights(town: Town, fault: Fau
     assert "someone changed the weights" in rollout.sentence
 
 
-async def no_hook_rollout(town: Town) -> object:
+def hookless(town: Town) -> Rollout:
     stored = town.world.store._stored("shop-2.4")
     assert stored is not None
     return stored.rollout

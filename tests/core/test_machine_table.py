@@ -112,7 +112,7 @@ def wishes(walk: Walk) -> dict[str, Event]:
 
 def look(walk: Walk, what: str) -> dict[str, object]:
     seen = profile(walk.weights)
-    return {
+    looks: dict[str, dict[str, object]] = {
         "blind": {"answer": Answer(Sight.FAILED, "429")},
         "silent": {"answer": Answer(Sight.ABSENT, "204")},
         "unseen": {"traffic": TrafficSeen(Sight.FAILED, "503")},
@@ -120,7 +120,8 @@ def look(walk: Walk, what: str) -> dict[str, object]:
         "degraded": {"traffic": saw(profile(walk.weights, canary_health="Degraded"))},
         "sick": {"traffic": saw(profile(walk.weights, stable_health="Stopped"))},
         "stolen": {"traffic": saw(replace(seen, endpoints=seen.endpoints[:1]))},
-    }[what]
+    }
+    return looks[what]
 
 
 def short_plan(*, manual: bool) -> Walk:

@@ -301,12 +301,12 @@ def test_a_hold_before_the_start_leads_back_to_preflight() -> None:
     walk.tell(alert(walk))
     assert walk.phase is Phase.HELD
 
-    walk.tell(ResumeAsked(walk.now_s, "ada"))
+    resumed = walk.tell(ResumeAsked(walk.now_s, "ada"))
 
-    assert walk.phase is Phase.PENDING
+    assert resumed.rollout.phase is Phase.PENDING
     walk.tell(HoldAsked(walk.now_s, "ada"))
-    walk.tell(AbortAsked(walk.now_s, "ada"))
-    assert walk.phase is Phase.REFUSED
+    aborted = walk.tell(AbortAsked(walk.now_s, "ada"))
+    assert aborted.rollout.phase is Phase.REFUSED
 
 
 def test_an_alert_takes_the_canary_off_at_once() -> None:

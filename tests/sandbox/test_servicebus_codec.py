@@ -5,7 +5,7 @@ import uuid
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.servicebus.codec import decode, encode
@@ -29,6 +29,9 @@ from sandbox.servicebus.wiretypes import (
     ULong,
     UShort,
 )
+
+# No deadline: the first example of a run on a busy machine says nothing.
+BRIEFLY = settings(max_examples=60, deadline=None)
 
 
 def _ints(kind: type[int], bits: int, *, signed: bool) -> st.SearchStrategy[int]:
@@ -93,12 +96,14 @@ def same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
+@BRIEFLY
 @given(VALUES)
 def test_a_value_keeps_its_type_and_worth(value: object) -> None:
     """Whatever is encoded is decoded as the same."""
     assert same(decode(encode(value)), value)
 
 
+@BRIEFLY
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_value_or_malformed(data: bytes) -> None:
     """Nothing a peer sends raises anything else."""
@@ -108,6 +113,7 @@ def test_any_bytes_are_a_value_or_malformed(data: bytes) -> None:
         return
 
 
+@BRIEFLY
 @given(VALUES, st.data())
 def test_damaged_bytes_are_a_value_or_malformed(value: object, data: st.DataObject) -> None:
     """The same for bytes that almost make sense: one changed, or the end cut off."""

@@ -20,8 +20,7 @@ class Clock:
 
 
 def make(clock: Clock, **spec: float) -> Queue:
-    fields = {"max_delivery_count": 3, "lock_s": 30.0, **spec}
-    return Queue(QueueSpec("work", **fields), clock)  # type: ignore[arg-type]
+    return Queue(QueueSpec("work", **{"max_delivery_count": 3, **spec}), clock)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -67,8 +66,7 @@ def test_a_message_comes_out_as_it_went_in(queue: Queue, clock: Clock) -> None:
     )
     delivery = got(queue)
     assert delivery.body == b"body"
-    assert delivery.message_id == "m1"
-    assert delivery.content_type == "application/json"
+    assert (delivery.message_id, delivery.content_type) == ("m1", "application/json")
     assert (delivery.subject, delivery.correlation_id) == ("start", "c1")
     assert (delivery.reply_to, delivery.to, delivery.session_id) == ("answers", "linnet", "s1")
     assert delivery.partition_key is None
@@ -208,8 +206,7 @@ def test_a_deferred_message_is_had_by_its_number_only(queue: Queue, clock: Clock
     queue.defer(token_of(got(queue)))
     clock.now_s += 100
     assert (queue.take(), queue.depth, queue.dead_letter_depth) == (None, 0, 0)
-    (first,) = queue.take_deferred([number])
-    queue.abandon(token_of(first))
+    queue.abandon(token_of(queue.take_deferred([number])[0]))
     assert queue.take() is None
     (again,) = queue.take_deferred([number])
     assert again.delivery_count == 1

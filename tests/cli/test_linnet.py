@@ -1,0 +1,167 @@
+"""The operator's command: what it posts, what it refuses before posting, what it shows."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import yaml
+from aiohttp import web
+from azure.servicebus.aio import ServiceBusClient
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from sandbox.servicebus import Broker, QueueSpec
+from tests.town import plan_document
+
+ROLLOUT = {
+    "name": "shop-2.4",
+    "phase": "BAKING",
+    "step": 2,
+    "of_steps": 4,
+    "wanted_percent": 10.0,
+    "sentence": "Baking at step 2 of 4 (10 %).",
+    "history": [
+        {"at": "2026-11-22T10:00:00", "event": "Ticked", "before": "BAKING", "after": "BAKING"},
+        {
+            "at": "2026-11-22T10:00:01",
+            "event": "HoldAsked",
+            "before": "BAKING",
+            "after": "HELD",
+            "percent": 10.0,
+            "sentence": "Held by ada.",
+        },
+    ],
+}
+SHOWN = {
+    "rollouts": {"rollouts": [ROLLOUT]},
+    "rollouts/shop-2.4": ROLLOUT,
+    "rollouts/nobody": {"error": "there is no rollout nobody"},
+    "rejected": {
+        "rejected": [
+            {"at": "2026-11-22T10:00:00", "queue": "commands", "id": "m-1", "reason": "no JSON"}
+        ]
+    },
+}
+
+
+@pytest.fixture
+async def linnet_url(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """An HTTP interface that shows one rollout."""
+
+    async def show(request: web.Request) -> web.Response:
+        return web.json_response(SHOWN[request.match_info["path"]])
+
+    server = web.Application()
+    server.router.add_get("/api/{path:.*}", show)
+    runner = web.AppRunner(server)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    [address] = runner.addresses
+    url = f"http://127.0.0.1:{address[1]}"
+    monkeypatch.setenv("LINNET_URL", url)
+    yield url
+    await runner.cleanup()
+
+
+async def linnet(*words: str) -> Result:
+    """The command, in a thread of its own as it has its own loop."""
+    import asyncio  # noqa: PLC0415  # the command itself must not find a running loop
+
+    return await asyncio.to_thread(CliRunner().invoke, app, list(words), env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def plan_file(tmp_path: Path) -> Path:
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump(plan_document()))
+    return path
+
+
+async def test_a_command_is_one_message_that_linnet_understands(
+    monkeypatch: pytest.MonkeyPatch, plan_file: Path
+) -> None:
+    async with Broker([QueueSpec("commands")]) as broker:
+        monkeypatch.setenv("SERVICEBUS", broker.connection_string)
+
+        for words in (
+            ("start", str(plan_file), "-m", "go"),
+            ("promote", "shop-2.4", "--from-step", "2"),
+            ("abort", "shop-2.4", "-m", "wrong colour"),
+        ):
+            result = await linnet(*words)
+            assert result.exit_code == 0, result.output
+            assert f"{words[0]} posted as message" in result.output
+
+        async with (
+            ServiceBusClient.from_connection_string(broker.connection_string) as client,
+            client.get_queue_receiver("commands") as receiver,
+        ):
+            received = await receiver.receive_messages(max_message_count=3, max_wait_time=5)
+            bodies = [json.loads(b"".join(message.body)) for message in received]
+    assert [body["action"] for body in bodies] == ["start", "promote", "abort"]
+    assert bodies[0]["plan"]["name"] == "shop-2.4"
+    assert (bodies[1]["from_step"], bodies[2]["reason"]) == (2, "wrong colour")
+
+
+async def test_what_linnet_would_refuse_is_not_posted(tmp_path: Path) -> None:
+    bad = tmp_path / "plan.yaml"
+    bad.write_text(yaml.safe_dump(plan_document(steps=[50, 5])))
+
+    for words in (("start", str(bad)), ("check", str(bad))):
+        result = await linnet(*words)
+        assert result.exit_code == 1
+        assert "must rise and end at 100, given 50, 5" in result.output
+
+
+async def test_a_good_plan_is_said_to_be_good(plan_file: Path) -> None:
+    result = await linnet("check", str(plan_file))
+
+    assert "shop-2.4, 4 steps on" in result.output
+    schema = await linnet("schema")
+    assert json.loads(schema.output)["title"] == "PlanIn"
+
+
+async def test_without_a_queue_it_says_which_setting_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SERVICEBUS", raising=False)
+
+    result = await linnet("resume", "shop-2.4")
+
+    assert result.exit_code == 1
+    assert "ServiceBus__fullyQualifiedNamespace" in result.output
+
+
+async def test_lists_show_where_things_are_and_why(linnet_url: str) -> None:
+    del linnet_url
+    shown = await linnet("list")
+    assert "Baking at step 2 of 4 (10 %)." in shown.output
+
+    one = await linnet("show", "shop-2.4")
+    assert "Held by ada." in one.output
+    assert "10:00:00" not in one.output
+
+    refused = await linnet("rejected")
+    assert "no JSON" in refused.output
+
+
+async def test_a_rollout_that_is_not_there_is_said_so(linnet_url: str) -> None:
+    del linnet_url
+
+    result = await linnet("show", "nobody")
+
+    assert result.exit_code == 1
+    assert "there is no rollout nobody" in result.output
+
+
+async def test_a_host_that_is_away_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINNET_URL", "http://127.0.0.1:1")
+
+    result = await linnet("hold", "-h-")
+    assert result.exit_code != 0
+    result = await linnet("list")
+
+    assert result.exit_code == 1
+    assert "does not answer" in result.output
