@@ -4,6 +4,7 @@ A message is settled by returning: then it was applied, or refused with a record
 Raising leaves it to the broker, which delivers it again and at last dead-letters it, bytes intact.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -13,7 +14,7 @@ from shared.core.machine import decide
 from shared.core.model import FINAL, Phase, newborn
 from shared.errors import ConflictError, RefusedError, UnreachableError
 from shared.ports import Message, Rejected, World
-from shared.wire import Ask, Start, read_alert, read_command
+from shared.wire import Alert, Ask, Start, read_alert, read_command
 
 # Abandoned messages come back at once: a pause before giving one up lets an outage pass.
 LONGEST_PAUSE_S = 20.0
@@ -39,11 +40,12 @@ async def _settle(
 ) -> None:
     try:
         _bound(message, world.settings.max_message_bytes)
-        await handle(world, message)
+        async with asyncio.timeout(world.settings.turn_deadline_s):
+            await handle(world, message)
     except RefusedError as refused:
         log.warning("message %s of %s rejected: %s", message.id, queue, refused)
         await world.store.reject(Rejected(message, queue, str(refused), world.clock.now_s()))
-    except UnreachableError:
+    except (UnreachableError, TimeoutError):
         await world.clock.sleep(min(2.0**message.deliveries, LONGEST_PAUSE_S))
         raise
 
@@ -146,19 +148,24 @@ async def _alert(world: World, message: Message) -> None:
     if not alert.fired:
         log.info("alert %s is resolved: nothing to do", alert.rule)
         return
-    listeners = 0
-    for claim in await world.store.claims():
-        stored = await world.store.load(claim.rollout)
-        if stored and any(alert.concerns(match) for match in stored.plan.rollback_on):
-            listeners += 1
-            await _warn(world, claim.rollout, alert.event(world.clock.now_s()), message.id)
-    if not listeners:
+    warned = await asyncio.gather(
+        *(_warn(world, claim.rollout, alert, message.id) for claim in await world.store.claims()),
+        return_exceptions=True,
+    )
+    for outcome in warned:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    if not any(warned):
         log.warning("nobody listens to alert %s (%s)", alert.rule, alert.alert_id)
 
 
-async def _warn(world: World, name: str, event: Event, message_id: str) -> None:
-    """An alert that comes when it cannot matter any more is history, not a bad message."""
+async def _warn(world: World, name: str, alert: Alert, message_id: str) -> bool:
+    """Tell one rollout, if it listens; one that is over keeps it as history, no bad message."""
+    stored = await world.store.load(name)
+    if stored is None or not any(alert.concerns(match) for match in stored.plan.rollback_on):
+        return False
     try:
-        await _submit_once(world, name, event, message_id)
+        await _submit_once(world, name, alert.event(world.clock.now_s()), message_id)
     except RefusedError as refused:
         log.info("%s: %s", name, refused)
+    return True

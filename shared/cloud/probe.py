@@ -42,6 +42,7 @@ async def perform(check: Check) -> ProbeSeen:
 async def _connect(check: Check) -> ProbeSeen:
     _, writer = await asyncio.open_connection(check.target, check.port)
     writer.close()
+    await writer.wait_closed()
     return ProbeSeen(healthy=True, reason=f"port {check.port} accepts connections")
 
 

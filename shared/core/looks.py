@@ -87,8 +87,9 @@ def drain(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     """RETREATING: zero is enforced until it is verified and the caches have run out."""
     lower = (SetPercent(0.0, rollout.generation),)
     if not gates.at_zero(plan, event.traffic):
-        why = f": {event.traffic.reason}" if event.traffic.reason else ""
-        return stay(replace(rollout, verified_at_s=None), f"Not at zero yet{why}.", lower)
+        why = event.traffic.reason or gates.trouble(plan, event.traffic)
+        sentence = f"Not at zero yet: {why}." if why else "Not at zero yet."
+        return stay(replace(rollout, verified_at_s=None), sentence, lower)
     verified_at_s = rollout.verified_at_s or event.at_s
     rollout = replace(rollout, verified_at_s=verified_at_s)
     left = () if gates.restored(plan, rollout, event.traffic) else lower

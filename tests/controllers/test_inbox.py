@@ -1,5 +1,6 @@
 """Messages: applied once, refused with words, or kept with their bytes; the queue moves on."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -325,6 +326,38 @@ async def test_an_alert_takes_back_whoever_listens_and_nobody_else(town: Town) -
     assert town.share == 0
     assert (await town.rollout()).phase is Phase.RETREATING
     assert await town.reasons() == []
+
+
+async def test_an_alert_reaches_everybody_although_one_of_them_is_in_trouble(town: Town) -> None:
+    """The broken one is left to a redelivery; the other is back at zero by then."""
+    await town.start()
+    await town.reach(Phase.BAKING, 2)
+    other = await town.world.store.claim(PROFILE.replace("/shop", "/cart"), "cart")
+
+    async def broken(port: str, method: str, stage: Stage) -> None:
+        if (method, stage) == ("load", "before") and not town.world.store.beat_s:
+            town.world.store.beat_s = 1.0
+            raise UnreachableError(f"{other.rollout} cannot be read")
+
+    town.world.store.beat_s = None
+    town.world.store.holders = dict(reversed(town.world.store.holders.items()))
+    town.world.store.hook = broken
+    with pytest.raises(UnreachableError):
+        await town.alert()
+
+    assert town.share == 0
+
+
+async def test_a_message_that_takes_too_long_is_given_back() -> None:
+    slow = Town()
+    object.__setattr__(slow.world, "settings", settings(turn_deadline_s=0.01))
+
+    async def hang(port: str, method: str, stage: Stage) -> None:
+        await asyncio.Event().wait()
+
+    slow.world.store.hook = hang
+    with pytest.raises(TimeoutError):
+        await slow.command("hold")
 
 
 @pytest.mark.parametrize(
