@@ -25,8 +25,8 @@ from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 from sandbox.azure import DEFAULT_WORKSPACE, LocalAzure, LocalOptions
 from sandbox.azurite import Azurite
 from sandbox.host.process import HostProcess
-from sandbox.services import Telemetry
 from sandbox.servicebus import Broker, QueueSpec
+from sandbox.services import Telemetry
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOCAL: Final = ROOT / ".local"
@@ -191,7 +191,7 @@ class LocalWorld:
         return profile
 
     def canary_share(self, name: str) -> float:
-        """The canary's share of DNS answers (0..1) by the weights in ARM; 0 when nobody is named."""
+        """The canary's share of DNS answers (0..1) as written in ARM; 0 if there are none."""
         return self.azure.traffic.shares(profile_id(name)).get("canary", 0.0)
 
     # --- inside

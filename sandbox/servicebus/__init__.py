@@ -12,7 +12,7 @@ semantics follow its documentation. Known gaps:
 - one valid token opens the whole connection: no rights per entity, and a connection outlives the
   token it was opened with;
 - a message that expires is always dead-lettered (in Azure a setting of the queue, off by default);
-- a dead-lettered message keeps its sequence number, and the dead-letter queue has no limits.
+- a dead-lettered message keeps its sequence number and counts against the queue's capacity.
 
 Modules: `codec` (AMQP types and frames), `messages` (one message and its parts), `queues` (what a
 queue does, without sockets), `links` (sessions and links), `management` (tokens and the request

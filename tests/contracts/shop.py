@@ -26,11 +26,11 @@ FIRST_BIN = int(T0.timestamp()) // 60
 
 
 def settings(azure: LocalAzure, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Settings:
-    """Settings as the environment of the local Azure makes them; calls last a second."""
+    """Settings as the environment of the local Azure makes them; a call may last seconds."""
     for name, value in azure.environment().items():
         monkeypatch.setenv(name, value)
     fixed: dict[str, Any] = {
-        "call_timeout_s": 1.0,
+        "call_timeout_s": 5.0,
         "tables_connection": "UseDevelopmentStorage=true",
         "arm_endpoint": azure.base_url,
         "logs_endpoint": azure.base_url,

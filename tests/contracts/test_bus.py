@@ -1,7 +1,9 @@
 """The bus over the real Service Bus client, against the local broker."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import gc
+import warnings
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -71,6 +73,16 @@ async def test_a_queue_that_does_not_exist_says_so(bus: Bus) -> None:
         await bus.send("nowhere", b"x", "m-3")
 
 
+@pytest.fixture
+def leaking_sdk() -> Iterator[None]:
+    """Without TLS the SDK forgets to close the socket of a connection it lost."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.mark.usefixtures("leaking_sdk")
 async def test_a_broker_that_comes_back_is_used_again(bus: Bus, broker: Broker) -> None:
     """A lost connection costs one failure at most, and no message that was accepted."""
     await broker.kill()

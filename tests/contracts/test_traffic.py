@@ -103,24 +103,24 @@ async def test_what_is_no_profile_id_is_refused(world: AzureWorld, odd: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "said", "patience_s"),
     [
-        (Fault(READ, Kind.STATUS, times=9, status=500), "the service failed (500"),
-        (Fault(READ, Kind.STATUS, times=9, status=403), "lacks the role"),
-        (Fault(READ, Kind.STATUS, times=9, status=429, retry_after_s=60), "throttles"),
-        (Fault(READ, Kind.HANG, times=9, hang_s=30), "no answer in time"),
-        (Fault(READ, Kind.RESET, times=9), "Traffic Manager"),
-        (Fault("/msi/token", Kind.STATUS, times=9, status=401), "no token"),
+        (Fault(READ, Kind.STATUS, times=99, status=500), "the service failed (500", 0.5),
+        (Fault(READ, Kind.STATUS, times=99, status=403), "lacks the role", 5),
+        (Fault(READ, Kind.STATUS, times=99, status=429, retry_after_s=60), "throttles", 0.5),
+        (Fault(READ, Kind.HANG, times=99, hang_s=30), "no answer in time", 0.5),
+        (Fault(READ, Kind.RESET, times=99), "Traffic Manager", 0.5),
+        (Fault("/msi/token", Kind.STATUS, times=99, status=401), "no token", 5),
     ],
     ids=["500", "403", "429", "hang", "reset", "token"],
 )
 async def test_a_look_that_failed_says_why(
-    azure: LocalAzure, monkeypatch: pytest.MonkeyPatch, fault: Fault, said: str
+    azure: LocalAzure, monkeypatch: pytest.MonkeyPatch, fault: Fault, said: str, patience_s: float
 ) -> None:
     """Blindness is a value with a reason for people, and comes within the deadline."""
     azure.faults.clear()
     azure.faults.arm(fault)
-    async with wired(settings(azure, monkeypatch, call_timeout_s=0.2)) as world:
+    async with wired(settings(azure, monkeypatch, call_timeout_s=patience_s)) as world:
         look = await world.traffic.see(PROFILE)
         probed = await world.traffic.probe(PROFILE, "green")
     azure.faults.clear()
@@ -201,9 +201,9 @@ async def test_a_write_never_waits_longer_than_a_call_may(
 ) -> None:
     """A service that hangs costs one call's time, and the doubt is told."""
     azure.faults.arm(Fault(PATCH, kind, hang_s=30))
-    async with wired(settings(azure, monkeypatch, call_timeout_s=0.2)) as hasty:
+    async with wired(settings(azure, monkeypatch, call_timeout_s=0.5)) as hasty:
         await hasty.traffic.see(PROFILE)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(2):
             with pytest.raises(UnreachableError, match="no answer in time; it may have been"):
                 await hasty.traffic.write(PROFILE, GREEN, RISE)
 
