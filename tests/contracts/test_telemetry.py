@@ -4,19 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from math import inf
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from sandbox.azure import LocalAzure, LocalOptions
 from sandbox.faults import Fault, Kind
-from shared.cloud import kql
-from shared.cloud.pace import Pace
-from shared.cloud.telemetry import LogAnalytics
 from shared.cloud.wiring import AzureWorld
-from shared.core.model import Answer, ArmBin, BinSeen, Rule, Sight
-from shared.errors import RefusedError
+from shared.core.model import ArmBin, BinSeen, Rule, Sight
+from shared.core.questions import Question
 from tests.contracts.shop import (
     EMPTY,
     FIRST_BIN,
@@ -28,7 +24,6 @@ from tests.contracts.shop import (
     wired,
 )
 
-GOLDEN = Path(__file__).with_name("questions.kql")
 QUERY = "POST /v1/workspaces/"
 ODD = 'it\'s \\ "2.4" {x} | take 1 // é'
 
@@ -125,7 +120,7 @@ async def test_workspaces_are_asked_apart(world: AzureWorld) -> None:
     [question(stable="0.1", canary="0.2"), question(bins=0), question(from_bin=FIRST_BIN + 20)],
     ids=["no such version", "no bin yet", "nothing in the window"],
 )
-async def test_no_rows_are_absence(world: AzureWorld, asked: kql.Question) -> None:
+async def test_no_rows_are_absence(world: AzureWorld, asked: Question) -> None:
     """Nothing there is neither good nor bad nor a failure."""
     answer = await world.telemetry.ask(asked)
     assert (answer.sight, answer.bins, answer.newest_s) == (Sight.ABSENT, (), None)
@@ -159,7 +154,7 @@ async def test_one_bad_question_never_blinds_the_others(
     ids=["column", "table", "label", "limit"],
 )
 async def test_what_cannot_be_asked_fails_without_a_query(
-    world: AzureWorld, azure: LocalAzure, asked: kql.Question
+    world: AzureWorld, azure: LocalAzure, asked: Question
 ) -> None:
     """A name or a value that is none never reaches the service."""
     count_queries(azure)
@@ -236,124 +231,3 @@ async def test_closing_answers_everyone_who_waits(
         await asyncio.sleep(0.1)
     azure.faults.clear()
     assert (await asking).sight is Sight.FAILED
-
-
-class OddRows:
-    """A logs client that answers with rows nobody should trust."""
-
-    def __init__(self, **changed: object) -> None:
-        self.changed = changed
-
-    async def query_workspace(self, *_: object, **__: object) -> object:
-        from azure.monitor.query import LogsQueryResult, LogsTable  # noqa: PLC0415  # only here
-
-        good: dict[str, object] = {
-            "question": 0,
-            "arm": "stable",
-            "bin_start": FIRST_BIN * 60,
-            "items": 2.0,
-            "row_count": 1,
-            "newest": T0.isoformat(),
-            "bad_0": 0.0,
-            "bad_rows_0": 0,
-        }
-        row = {k: v for k, v in (good | self.changed).items() if v != "gone"}
-        types = ["datetime" if name == "newest" else "real" for name in row]
-        table = LogsTable(
-            name="PrimaryResult",
-            columns=list(row),
-            columns_types=types,
-            rows=[list(row.values())],
-        )
-        return LogsQueryResult(tables=[table])
-
-
-async def ask_odd(**changed: object) -> Answer:
-    telemetry = LogAnalytics(OddRows(**changed), timeout_s=1, gather_s=0)  # type: ignore[arg-type]  # a fake
-    return await telemetry.ask(question(Rule("errors")))
-
-
-async def test_the_good_row_is_good() -> None:
-    """The row that the next test spoils is taken as it is."""
-    assert (await ask_odd()).sight is Sight.SEEN
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"items": "NaN"},
-        {"items": float("nan")},
-        {"items": None},
-        {"items": -1.0},
-        {"row_count": 1.5},
-        {"arm": "Stable"},
-        {"bin_start": (FIRST_BIN - 1) * 60},
-        {"bad_0": 3.0},
-        {"bad_rows_0": 2},
-        {"bad_0": "gone"},
-        {"newest": None},
-        {"newest": "yesterday"},
-        {"question": 1},
-        {"question": True},
-    ],
-    ids=str,
-)
-async def test_a_malformed_row_is_never_guessed_at(changed: dict[str, object]) -> None:
-    """One odd number makes the whole answer a failure: it could promote a canary."""
-    answer = await ask_odd(**changed)
-    assert (answer.sight, answer.bins) == (Sight.FAILED, ())
-
-
-async def test_the_rate_is_kept_by_our_own_limiter() -> None:
-    """The third of two allowed starts waits until the window has moved on."""
-    now, slept = [100.0], []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        now[0] += seconds
-
-    pace = Pace(5, 2, 30.0, now_s=lambda: now[0], sleep=sleep)
-    for _ in range(3):
-        async with pace.place():
-            now[0] += 1
-    assert slept == [28.0]
-
-
-async def test_no_more_than_so_many_run_at_once() -> None:
-    """A sixth query waits for one of five to end."""
-    pace, running, most = Pace(5, 200, 30.0), 0, 0
-
-    async def query() -> None:
-        nonlocal running, most
-        async with pace.place():
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0)
-            running -= 1
-
-    await asyncio.gather(*(query() for _ in range(20)))
-    assert most == 5
-
-
-def test_the_kql_is_the_one_that_was_reviewed() -> None:
-    """Every change of the text sent to Azure shows up in a reviewed file."""
-    asked = [
-        question(),
-        question(Rule("slow", slower_than_ms=250.5), column='Properties["it\'s"]', canary="o'k"),
-    ]
-    assert kql.merged(asked) + "\n" == GOLDEN.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    "column", ["", "Properties[x]", "Properties['a'] == 'b'", "a.b", "1a", "a b", "a\nb"]
-)
-def test_a_column_is_a_name_or_a_property(column: str) -> None:
-    """Anything else is refused rather than pasted into a query."""
-    with pytest.raises(RefusedError):
-        kql.arm_column(column)
-
-
-def test_a_key_that_ends_its_bracket_early_is_still_only_a_key() -> None:
-    """Quotes inside a key are escaped, so the key never ends before its end."""
-    sly = "Properties['a'] == Properties['b']"
-    assert kql.arm_column(sly) == r"tostring(Properties['a\'] == Properties[\'b'])"
