@@ -63,7 +63,7 @@ def advance(plan: Plan, rollout: Rollout, why: str) -> Choice:
     """To the next step, or to the end when this was the last."""
     if rollout.step + 1 < len(plan.steps):
         return shift(plan, rollout, rollout.step + 1, why)
-    return go(rollout, Phase.PROMOTED, f"{why}: {plan.canary} has all traffic.")
+    return go(rollout, Phase.PROMOTED, f"{why}; {plan.canary} has all traffic.")
 
 
 def retreat(rollout: Rollout, why: str) -> Choice:

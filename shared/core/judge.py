@@ -273,6 +273,6 @@ def _claim(shown: Weighing, step: Step, risk: Risk) -> tuple[str, str, str, str]
     """The claim of the stronger route, its evidence and what that rests on."""
     claim = words.no_worse(shown.margin or 1.0)
     if shown.absolute > shown.ok:
-        claim = words.rare(risk.tolerance / (step.next_share or 1.0))
+        claim = words.rare(risk.tolerance, step.next_share or 1.0)
     evidence = words.of_needed(max(shown.ok, shown.absolute), pass_bound(risk))
     return shown.rule, claim, evidence, words.over_bins(shown.step_bins, shown.step_counts)

@@ -38,12 +38,12 @@ def of_needed(evidence: float, needed: float) -> str:
 
 def no_worse(margin: float) -> str:
     """The claim of the first route: the ratio lies below the margin."""
-    return f"no worse than {margin:.3g} times stable"
+    return f"it is no worse than {margin:.3g} times stable"
 
 
-def rare(rate: float) -> str:
+def rare(tolerance: float, next_share: float) -> str:
     """The claim of the second route: bad events are rare, whatever stable's are."""
-    return f"bad in less than {percent(rate)}"
+    return f"at {100 * next_share:g} % it adds less than {100 * tolerance:g} points of bad"
 
 
 def blind(reason: str) -> str:
@@ -70,7 +70,7 @@ def shown(rule: str, claim: str, evidence: str, seen: str, others: int) -> str:
 
 def not_shown(rule: str, claim: str, evidence: str, seen: str) -> str:
     """The rule that lacks most."""
-    return f"{rule}: not yet shown to be {claim}: evidence {evidence} {seen}"
+    return f"{rule}: not yet shown that {claim}: evidence {evidence} {seen}"
 
 
 def over_bins(bins: int, counts: Counts) -> str:
@@ -80,7 +80,7 @@ def over_bins(bins: int, counts: Counts) -> str:
 
 def quiet(rule: str, seen: str, bins: int) -> str:
     """At 100 % nothing speaks against the canary, which proves nothing."""
-    return f"{rule}: nothing seen against it in {bins} bins, {seen}; no proof that it is good"
+    return f"{rule}: nothing seen against it in {bins} bins, {seen}"
 
 
 def too_few(rule: str, bins: int, needed: int) -> str:

@@ -92,7 +92,7 @@ def test_a_good_release_passes_and_says_why() -> None:
     verdict, shown = one(seen([QUIET] * 8))
     assert verdict.kind is Kind.PASS
     assert shown.passed
-    assert verdict.sentence.startswith("errors: no worse than 1.5 times stable: evidence ")
+    assert verdict.sentence.startswith("errors: it is no worse than 1.5 times stable: evidence ")
     assert "over 8 bins (canary 240 of 24000 bad (1.0 %), stable 240 of 24000 bad" in (
         verdict.sentence
     )
@@ -103,7 +103,7 @@ def test_a_silent_service_passes_by_its_absolute_rate() -> None:
     verdict, shown = one(seen([Counts(3000, 0, 600, 0)] * 3), step(next_share=0.25))
     assert verdict.kind is Kind.PASS
     assert shown.ok == 0
-    assert "errors: bad in less than 0.4 %" in verdict.sentence
+    assert "errors: at 25 % it adds less than 0.1 points of bad" in verdict.sentence
 
 
 def test_a_step_younger_than_three_bins_never_passes() -> None:
@@ -146,7 +146,9 @@ def test_every_rule_must_pass_and_the_one_that_lacks_most_is_named() -> None:
     rules = {"errors": seen([QUIET] * 10), "slow": seen([QUIET] * 4)}
     verdict = judge.weigh(rules, step(), RISK)
     assert verdict.kind is Kind.UNSURE
-    assert verdict.sentence.startswith("slow: not yet shown to be no worse than 1.5 times stable")
+    assert verdict.sentence.startswith(
+        "slow: not yet shown that it is no worse than 1.5 times stable"
+    )
     rules["slow"] = seen([QUIET] * 9)
     passed = judge.weigh(rules, step(), RISK)
     assert passed.kind is Kind.PASS
@@ -189,13 +191,13 @@ def final(bins: list[Counts], folded: int = 0, **changes: Any) -> tuple[Verdict,
 
 @pytest.mark.parametrize("folded", [0, 2, 3])
 def test_at_100_percent_a_canary_within_its_objective_passes(folded: int) -> None:
-    """Three bins of the canary alone, folded or not; the sentence claims no proof."""
+    """Three bins of the canary alone, folded or not; the sentence claims no more than that."""
     verdict, shown = final([Counts(0, 0, 6000, 60)] * 3, folded)
     assert verdict.kind is Kind.PASS
     assert (shown.step_bins, shown.margin, shown.ok, shown.absolute) == (3, None, 0, 0)
     assert verdict.sentence == (
         "errors: nothing seen against it in 3 bins, at 100 % canary 180 of 18000 bad (1.0 %) "
-        "where at most 1.7 % was expected; no proof that it is good"
+        "where at most 1.7 % was expected"
     )
 
 
