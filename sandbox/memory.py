@@ -82,7 +82,8 @@ class MemoryStore(Faulty):
         async with self.call("save"):
             plan, _, etag = self.records.get(rollout.name, ("", "", 0))
             seen = message_id is not None and (rollout.name, message_id) in self.messages
-            if str(etag) != stored.etag or seen:
+            taken = any(old["number"] == row.number for old in self.rows.get(rollout.name, []))
+            if str(etag) != stored.etag or seen or taken:
                 raise ConflictError(f"{rollout.name} was saved by another turn")
             return self._put(plan, rollout, row, message_id)
 

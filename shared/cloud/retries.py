@@ -4,6 +4,7 @@ azure-core's own retries are off everywhere. What a service asks for with Retry-
 as long as the deadline allows; after that the last error goes to the caller.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from azure.core.exceptions import ServiceRequestError, ServiceResponseError
@@ -11,7 +12,7 @@ from tenacity import (
     AsyncRetrying,
     RetryCallState,
     retry_if_exception,
-    stop_after_delay,
+    stop_after_attempt,
     stop_before_delay,
     wait_random_exponential,
 )
@@ -19,26 +20,43 @@ from tenacity import (
 from shared.cloud import trouble
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
-JITTER = wait_random_exponential(multiplier=0.1, max=5)
+JITTER = wait_random_exponential(multiplier=0.2, max=5)
+MOST_TRIES = 6
 
 
 async def patiently[T](attempt: Callable[[], Awaitable[T]], *, deadline_s: float) -> T:
-    """The result of the first try that works; after `deadline_s` the last try's own error.
+    """The result of the first try that works, else the last try's own error.
 
     Tries again after connection errors and the statuses in PASSING, with exponential backoff and
-    jitter. A wait that would end after the deadline is not begun.
+    jitter. A wait that would end after the deadline is not begun. A try that still runs at the
+    deadline is cancelled, with the error of the try before or, if it was the first, TimeoutError:
+    whether it took effect is not known then.
     """
+    said: list[BaseException] = []
+
+    def note(state: RetryCallState) -> None:
+        if state.outcome and (error := state.outcome.exception()):
+            said.append(error)
+
     retrying = AsyncRetrying(
         retry=retry_if_exception(passes),
         wait=pause_s,
-        stop=stop_before_delay(deadline_s) | stop_after_delay(deadline_s),
+        stop=stop_before_delay(deadline_s) | stop_after_attempt(MOST_TRIES),
+        before_sleep=note,
         reraise=True,
     )
 
     async def once() -> T:
         return await attempt()
 
-    return await retrying(once)
+    limit = asyncio.timeout(deadline_s)
+    try:
+        async with limit:
+            return await retrying(once)
+    except TimeoutError as late:
+        if limit.expired() and said:
+            raise said[-1] from late
+        raise
 
 
 def passes(error: BaseException) -> bool:

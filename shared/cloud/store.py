@@ -6,23 +6,28 @@
     r-<rollout>          m-<hash of message id>    the message's effect is in row <number>
     index                <rollout>                 that there is such a rollout
     claims               <hash of profile>         which rollout holds the profile
-    rejected             <hash of id and bytes>    a message that could not be used
+    rejected             t-<newest first>-<hash>   a message that could not be used
+    rejected             i-<hash of id and bytes>  that it is kept already
     heartbeat            tick                      when a tick last ran
 
 Every update names the etag it read. A save whose reply was lost looks like a conflict to its
-repetition; the caller reloads and finds its own row.
+repetition; the caller reloads and finds its own row. Limits are kept here, before sending, since
+an emulator is laxer than the service; a transaction has three operations at most, of 100 allowed.
 """
 
+import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
-from azure.data.tables import TransactionOperation, UpdateMode
+from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.data.tables import TableEntity, TableErrorCode, UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared import record
@@ -30,11 +35,16 @@ from shared.cloud import trouble
 from shared.cloud.pieces import joined, split
 from shared.cloud.retries import patiently
 from shared.core.model import Plan, Rollout
-from shared.errors import ConflictError, UnreachableError
+from shared.errors import ConflictError, RefusedError, UnreachableError
 from shared.ports import Claim, HistoryRow, Message, Rejected, Stored
 
+# A row that is gone was changed by somebody, too.
 CONFLICTS = frozenset({404, 409, 412})
-type Entity = Mapping[str, Any]
+# The same statuses when nobody won: there is no table to win in.
+GONE = frozenset({TableErrorCode.TABLE_NOT_FOUND, TableErrorCode.TABLE_BEING_DELETED})
+# The service allows 64 KiB a property, 1 MiB an entity, 1 KiB a key; some room is left.
+PROPERTY_BYTES, ENTITY_BYTES, KEY_LENGTH = 60 * 1024, 900_000, 400
+PAGE, ROW = 1000, "h-{:010d}"
 
 
 class TableStore:
@@ -45,6 +55,14 @@ class TableStore:
         self._name = f"{prefix}Rollouts"
         self._timeout_s = timeout_s
         self._table: TableClient | None = None
+
+    async def prepare(self) -> TableClient:
+        """The table, made if it is missing; without this, the first call makes it."""
+        if self._table is None:
+            with self._calling("make the table"):
+                make = partial(self._service.create_table_if_not_exists, self._name)
+                self._table = await patiently(make, deadline_s=self._timeout_s)
+        return self._table
 
     async def close(self) -> None:
         """Close the connection."""
@@ -57,32 +75,26 @@ class TableStore:
         entity = await self._get(_partition(name), "record")
         if entity is None:
             return None
-        return Stored(
-            record.plan_from_json(joined(entity, "plan")),
-            record.rollout_from_json(joined(entity, "rollout")),
-            _etag(entity),
-        )
+        plan, etag = record.plan_from_json(joined(entity, "plan")), str(entity.metadata["etag"])
+        return Stored(plan, record.rollout_from_json(joined(entity, "rollout")), etag)
 
     async def create(
         self, plan: Plan, rollout: Rollout, row: HistoryRow, message_id: str
     ) -> Stored:
         """First record, row and seen message. Raises ConflictError when the rollout exists."""
-        await self._upsert(_keys("index", rollout.name))
-        written = _record(plan, rollout)
-        operations: list[Any] = [("create", written), *_rows(rollout.name, row, message_id)]
+        operations = [("create", _record(plan, rollout)), *_rows(rollout.name, row, message_id)]
+        # The index goes first: a name too many is passed over, a missing one would hide a rollout.
+        await self._upsert({**_keys("index", _key(rollout.name)), "Name": rollout.name})
         return Stored(plan, rollout, await self._transact(rollout.name, operations))
 
     async def save(
         self, stored: Stored, rollout: Rollout, row: HistoryRow, message_id: str | None
     ) -> Stored:
-        """Next record, row and seen message. Raises ConflictError when another turn was first."""
-        written = _record(stored.plan, rollout)
-        fenced = {
-            "mode": UpdateMode.REPLACE,
-            "etag": stored.etag,
-            "match_condition": MatchConditions.IfNotModified,
-        }
-        first: Any = ("update", written, fenced)
+        """Next record, row and seen message. Raises ConflictError when another turn was first.
+
+        After UnreachableError it may have been saved all the same; the next load shows it.
+        """
+        first: Any = ("update", _record(stored.plan, rollout), _replacing(stored.etag))
         operations = [first, *_rows(rollout.name, row, message_id)]
         return Stored(stored.plan, rollout, await self._transact(rollout.name, operations))
 
@@ -93,35 +105,25 @@ class TableStore:
 
     async def history(self, name: str, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
         """Rows in order."""
-        query = (
-            f"PartitionKey eq '{_partition(name)}' and RowKey gt '{_row(after)}' and RowKey lt 'i'"
-        )
-        found = await self._query(query, limit)
+        rows = f"RowKey gt '{ROW.format(after)}' and RowKey lt 'i'"
+        found = await self._query(f"PartitionKey eq '{_partition(name)}' and {rows}", limit)
         return [record.row_from_dict(json.loads(joined(entity, "row"))) for entity in found]
 
     async def names(self, limit: int = 500) -> list[str]:
         """The rollouts there are."""
         found = await self._query("PartitionKey eq 'index'", limit)
-        return [str(entity["RowKey"]) for entity in found]
+        return [str(entity["Name"]) for entity in found]
 
     async def claim(self, profile: str, rollout: str, instead_of: Claim | None = None) -> Claim:
         """Take a free profile, or take it over; returns the claim in force afterwards."""
         key = _hash(profile.casefold())
-        wanted = {**_keys("claims", key), "Profile": profile, "Rollout": rollout}
-        table = await self._ready()
-        try:
-            async with self._calling("claim a profile"):
-                if instead_of is None:
-                    await table.create_entity(wanted)
-                else:
-                    await table.update_entity(
-                        wanted,
-                        mode=UpdateMode.REPLACE,
-                        etag=instead_of.etag,
-                        match_condition=MatchConditions.IfNotModified,
-                    )
-        except ConflictError:
-            pass
+        wanted = _fitted({**_keys("claims", key), "Profile": profile, "Rollout": rollout})
+        takes: list[Any] = [("create", wanted)]
+        if instead_of is not None:
+            takes.insert(0, ("update", wanted, _replacing(instead_of.etag)))
+        for take in takes:
+            with suppress(ConflictError):
+                return Claim(profile, rollout, await self._transact(f"claim on {profile}", [take]))
         entity = await self._get("claims", key)
         if entity is None:
             raise UnreachableError(f"the claim on {profile} was released a moment ago")
@@ -133,43 +135,21 @@ class TableStore:
 
     async def release(self, claim: Claim) -> None:
         """Give a profile back, unless somebody else has it by now."""
-        table = await self._ready()
-        try:
-            async with self._calling("release a profile"):
-                await table.delete_entity(
-                    "claims",
-                    _hash(claim.profile.casefold()),
-                    etag=claim.etag,
-                    match_condition=MatchConditions.IfNotModified,
-                )
-        except ConflictError:
-            return
+        row = _keys("claims", _hash(claim.profile.casefold()))
+        with suppress(ConflictError):
+            await self._transact("release", [("delete", row, _unchanged(claim.etag))])
 
     async def reject(self, rejected: Rejected) -> None:
         """Keep a message that cannot be used, once."""
-        message = rejected.message
-        entity = {
-            **_keys("rejected", _hash(message.id, message.body)),
-            "MessageId": message.id,
-            "Queue": rejected.queue,
-            "At": rejected.at_s,
-            "EnqueuedAt": message.enqueued_at_s,
-            "Deliveries": message.deliveries,
-            **split("Reason", rejected.reason),
-            **split("Body", message.body),
-        }
-        table = await self._ready()
-        try:
-            async with self._calling("keep a rejected message"):
-                await table.create_entity(entity)
-        except ConflictError:
-            return
+        key = _hash(rejected.message.id, rejected.message.body)
+        rows = _keys("rejected", f"i-{key}"), _parked(rejected, key)
+        with suppress(ConflictError):
+            await self._transact("a rejected message", [("create", row) for row in rows])
 
     async def rejected(self, limit: int = 100) -> list[Rejected]:
         """Rejected messages, newest first."""
-        found = await self._query("PartitionKey eq 'rejected'", 10_000)
-        newest = sorted(found, key=lambda entity: -float(entity["At"]))[:limit]
-        return [_rejected(entity) for entity in newest]
+        query = "PartitionKey eq 'rejected' and RowKey ge 't-' and RowKey lt 'u'"
+        return [_rejected(entity) for entity in await self._query(query, limit)]
 
     async def beat(self, at_s: float) -> None:
         """Note a tick."""
@@ -180,89 +160,102 @@ class TableStore:
         entity = await self._get("heartbeat", "tick")
         return None if entity is None else float(entity["At"])
 
-    async def _ready(self) -> TableClient:
-        """The table, made at the first call if it is not there."""
-        if self._table is None:
-            async with self._calling("make the table"):
-                self._table = await patiently(
-                    lambda: self._service.create_table_if_not_exists(self._name),
-                    deadline_s=self._timeout_s,
-                )
-        return self._table
-
-    async def _get(self, partition: str, row: str) -> Entity | None:
-        table = await self._ready()
-        async with self._calling(f"read {partition}"):
+    async def _get(self, partition: str, row: str) -> TableEntity | None:
+        async def look(table: TableClient) -> TableEntity | None:
             try:
-                return await patiently(
-                    lambda: table.get_entity(partition, row), deadline_s=self._timeout_s
-                )
-            except ResourceNotFoundError:
+                return await table.get_entity(partition, row)
+            except ResourceNotFoundError as error:
+                if _code(error) in GONE:
+                    raise
                 return None
 
-    async def _query(self, query: str, limit: int) -> list[Entity]:
-        table = await self._ready()
+        return await self._try(f"read {partition}", look)
 
-        async def look() -> list[Entity]:
-            found: list[Entity] = []
-            async for entity in table.query_entities(query):
-                found.append(entity)
-                if len(found) == limit:
-                    break
-            return found
+    async def _query(self, query: str, limit: int) -> list[TableEntity]:
+        async def look(table: TableClient) -> list[TableEntity]:
+            pages = table.query_entities(query, results_per_page=min(limit, PAGE)).by_page()
+            found: list[TableEntity] = []
+            while len(found) < limit and (page := await anext(pages, None)) is not None:
+                found += [entity async for entity in page]
+            return found[:limit]
 
-        async with self._calling("read the table"):
-            return await patiently(look, deadline_s=self._timeout_s)
+        return await self._try("read the table", look)
 
     async def _upsert(self, entity: dict[str, Any]) -> None:
-        table = await self._ready()
-        async with self._calling("write the table"):
-            await patiently(lambda: table.upsert_entity(entity), deadline_s=self._timeout_s)
+        await self._try("write the table", lambda table: table.upsert_entity(entity))
+
+    async def _try[T](self, what: str, attempt: Callable[[TableClient], Awaitable[T]]) -> T:
+        """A read, or a write that may safely be made twice, and so is tried again."""
+        table = await self.prepare()
+        with self._calling(what):
+            return await patiently(lambda: attempt(table), deadline_s=self._timeout_s)
 
     async def _transact(self, name: str, operations: list[Any]) -> str:
-        """Send one transaction, once, and return the record's new etag.
+        """Send one transaction, once, and return the first row's new etag.
 
         It is not tried again: whether a lost reply meant a save is for the next load to say.
         """
-        table = await self._ready()
-        async with self._calling(f"save {name}"):
-            results = await table.submit_transaction(operations)
-        return str(results[0]["etag"])
+        table = await self.prepare()
+        with self._calling(f"save {name}", CONFLICTS):
+            async with asyncio.timeout(self._timeout_s):
+                results = await table.submit_transaction(operations)
+        return str(results[0].get("etag", ""))
 
-    @asynccontextmanager
-    async def _calling(self, what: str) -> AsyncIterator[None]:
-        """The door for the SDK's errors; what is gone was changed by somebody, too."""
+    @contextmanager
+    def _calling(self, what: str, conflicts: frozenset[int] = frozenset()) -> Iterator[None]:
+        """The door for the SDK's errors; only a fenced write can lose to somebody."""
         try:
             yield
-        except HttpResponseError as error:
-            said = trouble.words(error)
-            if error.status_code in CONFLICTS:
-                raise ConflictError(f"could not {what}: {said}") from error
-            raise UnreachableError(f"could not {what}: {said}") from error
         except (AzureError, OSError, TimeoutError) as error:
-            raise UnreachableError(f"could not {what}: {trouble.words(error)}") from error
+            lost = trouble.status_of(error) in conflicts and _code(error) not in GONE
+            kind = ConflictError if lost else UnreachableError
+            raise kind(f"could not {what}: {trouble.words(error)}") from error
 
 
 def _record(plan: Plan, rollout: Rollout) -> dict[str, Any]:
-    return {
-        **_keys(_partition(rollout.name), "record"),
-        "Phase": rollout.phase.value,
-        "Sequence": rollout.sequence,
-        "Saved": datetime.now(UTC),
-        **split("plan", record.plan_to_json(plan)),
-        **split("rollout", record.rollout_to_json(rollout)),
-    }
+    return _fitted(
+        _keys(_partition(rollout.name), "record")
+        | {"Phase": rollout.phase.value, "Sequence": rollout.sequence, "Saved": datetime.now(UTC)}
+        | split("plan", record.plan_to_json(plan))
+        | split("rollout", record.rollout_to_json(rollout))
+    )
 
 
 def _rows(name: str, row: HistoryRow, message_id: str | None) -> list[Any]:
     partition = _partition(name)
     text = json.dumps(record.row_to_dict(row), separators=(",", ":"))
-    history = {**_keys(partition, _row(row.number)), **split("row", text)}
-    operations: list[Any] = [(TransactionOperation.CREATE, history)]
+    rows = [_keys(partition, ROW.format(row.number)) | split("row", text)]
     if message_id is not None:
-        seen = {**_keys(partition, f"m-{_hash(message_id)}"), "Number": row.number}
-        operations.append((TransactionOperation.CREATE, seen))
-    return operations
+        rows.append(_keys(partition, f"m-{_hash(message_id)}") | {"Number": row.number})
+    return [("create", _fitted(entity)) for entity in rows]
+
+
+def _fitted(entity: dict[str, Any]) -> dict[str, Any]:
+    """The entity. Raises RefusedError when the service would not take it."""
+    sizes = {name: _bytes(value) + _bytes(name) for name, value in entity.items()}
+    largest = max(sizes, key=lambda name: sizes[name])
+    if sizes[largest] > PROPERTY_BYTES or sum(sizes.values()) > ENTITY_BYTES:
+        raise RefusedError(f"a row of {sum(sizes.values())} bytes is too much, mostly {largest}")
+    return entity
+
+
+def _bytes(value: object) -> int:
+    """What a value costs in an entity: texts count in UTF-16."""
+    if isinstance(value, str):
+        return len(value.encode("utf-16-le"))
+    return len(value) if isinstance(value, bytes) else 16
+
+
+def _unchanged(etag: str) -> dict[str, Any]:
+    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
+
+
+def _replacing(etag: str) -> dict[str, Any]:
+    return {"mode": UpdateMode.REPLACE, **_unchanged(etag)}
+
+
+def _code(error: BaseException) -> object:
+    return getattr(error, "error_code", None)
 
 
 def _keys(partition: str, row: str) -> dict[str, Any]:
@@ -270,30 +263,36 @@ def _keys(partition: str, row: str) -> dict[str, Any]:
 
 
 def _partition(name: str) -> str:
-    return f"r-{name}"
+    return f"r-{_key(name)}"
 
 
-def _row(number: int) -> str:
-    return f"h-{number:010d}"
+def _key(name: str) -> str:
+    """A name with what keys may not hold escaped; a plan's own name stays as it is."""
+    escaped = quote(name, safe="").replace("%", "=")
+    return escaped if len(escaped) <= KEY_LENGTH else f"=={_hash(name)}"
 
 
 def _hash(text: str, more: bytes = b"") -> str:
     return hashlib.sha256(text.encode() + more).hexdigest()
 
 
-def _etag(entity: Any) -> str:
-    return str(entity.metadata["etag"])
+def _claim(entity: TableEntity) -> Claim:
+    return Claim(str(entity["Profile"]), str(entity["Rollout"]), str(entity.metadata["etag"]))
 
 
-def _claim(entity: Entity) -> Claim:
-    return Claim(str(entity["Profile"]), str(entity["Rollout"]), _etag(entity))
-
-
-def _rejected(entity: Entity) -> Rejected:
-    message = Message(
-        id=str(entity["MessageId"]),
-        body=joined(entity, "Body", empty=b""),
-        enqueued_at_s=float(entity["EnqueuedAt"]),
-        deliveries=int(entity["Deliveries"]),
+def _parked(rejected: Rejected, key: str) -> dict[str, Any]:
+    message = rejected.message
+    newest_first = f"{10**17 - round(rejected.at_s * 1e6):018d}"
+    return _fitted(
+        _keys("rejected", f"t-{newest_first}-{key}")
+        | {"MessageId": message.id, "Queue": rejected.queue, "At": rejected.at_s}
+        | {"EnqueuedAt": message.enqueued_at_s, "Deliveries": message.deliveries}
+        | split("Reason", rejected.reason)
+        | split("Body", message.body)
     )
+
+
+def _rejected(entity: TableEntity) -> Rejected:
+    id_, body = str(entity["MessageId"]), joined(entity, "Body", empty=b"")
+    message = Message(id_, body, float(entity["EnqueuedAt"]), int(entity["Deliveries"]))
     return Rejected(message, str(entity["Queue"]), joined(entity, "Reason"), float(entity["At"]))

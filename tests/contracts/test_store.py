@@ -6,10 +6,13 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from azure.data.tables.aio import TableServiceClient
 
 from sandbox.azurite import Azurite
 from sandbox.memory import MemoryStore
+from shared.cloud import retries
+from shared.cloud.retries import MOST_TRIES, patiently
 from shared.cloud.store import TableStore
 from shared.core import judge
 from shared.core.events import HoldAsked, StartAsked
@@ -28,14 +31,16 @@ async def azurite() -> AsyncIterator[Azurite]:
         yield running
 
 
+@pytest.fixture
+async def tables(azurite: Azurite) -> AsyncIterator[TableStore]:
+    made = table_store(azurite)
+    yield made
+    await made.close()
+
+
 @pytest.fixture(params=["memory", "tables"])
-async def store(request: pytest.FixtureRequest, azurite: Azurite) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    tables = table_store(azurite)
-    yield tables
-    await tables.close()
+def store(request: pytest.FixtureRequest, tables: TableStore) -> Store:
+    return MemoryStore() if request.param == "memory" else tables
 
 
 def table_store(azurite: Azurite) -> TableStore:
@@ -58,11 +63,11 @@ def row(number: int, *, refused: bool = False) -> HistoryRow:
 async def test_a_created_rollout_is_loaded_as_it_was(store: Store) -> None:
     created = await store.create(PLAN, born(), row(1), "m-1")
 
-    loaded = await store.load(PLAN.name)
-
-    assert loaded == created
+    assert await store.load(PLAN.name) == created
     assert await store.names() == [PLAN.name]
     assert await store.load("another") is None
+    await store.create(replace(PLAN, name="2"), replace(born(), name="2"), row(1), "m-1")
+    assert len(await store.names(limit=1)) == 1
 
 
 async def test_a_rollout_is_created_once(store: Store) -> None:
@@ -81,8 +86,7 @@ async def test_a_save_against_a_stale_etag_leaves_nothing_behind(store: Store) -
     with pytest.raises(ConflictError):
         await store.save(first, replace(first.rollout, step=9), row(3), "m-3")
 
-    loaded = await store.load(PLAN.name)
-    assert loaded == second
+    assert await store.load(PLAN.name) == second
     assert await store.seen(PLAN.name, "m-3") is None
     assert [r.number for r in await store.history(PLAN.name)] == [1, 2]
 
@@ -107,13 +111,36 @@ async def test_history_comes_in_order_and_in_pages(store: Store) -> None:
 
 async def test_the_evidence_of_many_rules_fits(store: Store) -> None:
     one = judge.fold(judge.gather(judge.begin(0), [(0, Counts(900, 11.5, 100, 3))]), 5)
-    full = replace(born(), evidence={f"rule-{n}": one for n in range(10)})
+    table = tuple((number + 1) / 7 for number in range(680))
+    large = replace(one, rollout_table=table, step_table=table)
+    full = replace(born(), evidence={f"rule-{n}": large for n in range(5)})
 
-    await store.create(PLAN, full, row(1), "m-1")
+    made = await store.create(PLAN, full, row(1), "m-1")
+    assert await store.load(PLAN.name) == replace(made, rollout=full)
 
-    loaded = await store.load(PLAN.name)
-    assert loaded is not None
-    assert loaded.rollout == full
+
+@pytest.mark.parametrize(
+    "name", ["a'b", "a/b\\c", "a#b?c", "a%2Fb", "tab\t\x7f", "ü 🙂", "x" * 1500]
+)
+async def test_a_name_with_any_letters_is_kept_apart(store: Store, name: str) -> None:
+    plan = replace(PLAN, name=name)
+    made = await store.create(plan, replace(born(), name=name), row(1), "m-1")
+
+    assert await store.load(name) == made
+    assert await store.history(name) == [row(1)]
+    assert await store.names() == [name]
+    assert await store.load(name + "=") is None
+    assert await store.history(name + "=") == []
+
+
+async def test_a_history_row_is_never_written_twice(store: Store) -> None:
+    stored = await store.create(PLAN, born(), row(1), "m-1")
+
+    with pytest.raises(ConflictError):
+        await store.save(stored, replace(stored.rollout, step=1), row(1, refused=True), "m-2")
+
+    assert await store.load(PLAN.name) == stored
+    assert await store.history(PLAN.name) == [row(1)]
 
 
 async def test_one_profile_has_one_claim(store: Store) -> None:
@@ -126,9 +153,20 @@ async def test_one_profile_has_one_claim(store: Store) -> None:
 
     await store.release(mine)
     assert [claim.rollout for claim in await store.claims()] == ["theirs"]
+    assert await store.claims() == [taken]
     await store.release(taken)
     assert await store.claims() == []
     await store.release(taken)
+
+
+async def test_a_profile_released_meanwhile_is_taken_all_the_same(store: Store) -> None:
+    gone = await store.claim(PROFILE, "gone")
+    await store.release(gone)
+
+    taken = await store.claim(PROFILE, "mine", instead_of=gone)
+
+    assert taken.rollout == "mine"
+    assert await store.claims() == [taken]
 
 
 async def test_a_rejected_message_is_kept_once_with_its_very_bytes(store: Store) -> None:
@@ -146,6 +184,14 @@ async def test_a_rejected_message_is_kept_once_with_its_very_bytes(store: Store)
     assert await store.rejected() == [other, newer, older]
 
 
+async def test_only_the_newest_rejected_messages_are_read(store: Store) -> None:
+    entries = [Rejected(Message(f"m-{n}", b"", n), "alerts", "r", START_S + n) for n in range(12)]
+    for entry in entries:
+        await store.reject(entry)
+
+    assert await store.rejected(limit=3) == entries[:-4:-1]
+
+
 async def test_the_heartbeat_is_the_last_one(store: Store) -> None:
     assert await store.last_beat_s() is None
     await store.beat(START_S)
@@ -159,7 +205,7 @@ async def test_many_writers_lose_no_update(store: Store) -> None:
 
     async def increments() -> None:
         done = 0
-        while done < 10:
+        while done < 25:
             stored = await store.load(PLAN.name)
             assert stored is not None
             number = stored.rollout.sequence + 2
@@ -170,12 +216,12 @@ async def test_many_writers_lose_no_update(store: Store) -> None:
             except ConflictError:
                 await asyncio.sleep(0)
 
-    await asyncio.gather(*(increments() for _ in range(5)))
+    await asyncio.gather(*(increments() for _ in range(8)))
 
     loaded = await store.load(PLAN.name)
     assert loaded is not None
-    assert loaded.rollout.sequence == 50
-    assert len(await store.history(PLAN.name)) == 51
+    assert loaded.rollout.sequence == 200
+    assert len(await store.history(PLAN.name)) == 201
 
 
 async def test_a_store_that_is_away_is_unreachable() -> None:
@@ -191,10 +237,63 @@ async def test_a_store_that_is_away_is_unreachable() -> None:
         await store.close()
 
 
-async def test_what_cannot_fit_is_refused_before_it_is_sent(azurite: Azurite) -> None:
-    store = table_store(azurite)
+async def test_a_table_that_is_gone_is_no_conflict_and_no_empty_answer(tables: TableStore) -> None:
+    table = await tables.prepare()
+    assert await tables.prepare() is table
+    await table.delete_table()
+
+    for call in (
+        tables.load(PLAN.name),
+        tables.names(),
+        tables.create(PLAN, born(), row(1), "m-1"),
+        tables.claim(PROFILE, "mine"),
+        tables.reject(Rejected(Message("m", b"x", 0), "q", "r", 0)),
+        tables.beat(START_S),
+    ):
+        with pytest.raises(UnreachableError, match="does not exist"):
+            await call
+
+
+async def test_what_cannot_fit_is_refused_before_it_is_sent(tables: TableStore) -> None:
+    wide = replace(PLAN, stable="x" * 400_000), replace(born(), sentence="y" * 400_000)
 
     with pytest.raises(RefusedError, match="too much to keep"):
-        await store.reject(Rejected(Message("m", b"x" * 900_000, 0), "q", "r", 0))
+        await tables.reject(Rejected(Message("m", b"x" * 900_000, 0), "q", "r", 0))
+    with pytest.raises(RefusedError, match="mostly MessageId"):
+        await tables.reject(Rejected(Message("m" * 40_000, b"", 0), "q", "r", 0))
+    with pytest.raises(RefusedError, match="is too much"):
+        await tables.create(*wide, row(1), "m-1")
+    assert await tables.names() == []
 
-    await store.close()
+
+@pytest.mark.parametrize(("status", "most"), [(503, MOST_TRIES), (403, 1)])
+async def test_only_what_may_pass_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, status: int, most: int
+) -> None:
+    monkeypatch.setattr(retries, "JITTER", lambda _: 0.0)
+    error = HttpResponseError("no")
+    error.status_code = status
+    tries = []
+
+    async def fails() -> None:
+        tries.append(1)
+        raise error
+
+    with pytest.raises(HttpResponseError):
+        await patiently(fails, deadline_s=30)
+    assert len(tries) == most
+
+
+async def test_a_try_that_hangs_ends_at_the_deadline_with_what_was_said_before() -> None:
+    tries = []
+
+    async def hangs() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ServiceRequestError("connection refused")
+        await asyncio.Event().wait()
+
+    with pytest.raises(ServiceRequestError, match="refused"):
+        await patiently(hangs, deadline_s=0.3)
+    with pytest.raises(TimeoutError):
+        await patiently(hangs, deadline_s=0.05)
