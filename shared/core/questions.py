@@ -132,7 +132,9 @@ def blindness(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) 
     age = at_s - last
     patience = plan.source.ingestion_delay_s + QUIET_BINS * rollout.bin_s
     if age <= patience:
-        return ""
+        behind = sealed_before(plan, rollout, at_s) - answer.to_bin
+        catching_up = answer.sight is Sight.SEEN and behind > 0
+        return f"telemetry is still read {behind} bins behind" if catching_up else ""
     if rollout.last_row_s is None:
         return f"telemetry is absent: no row of either version since the start ({age:.0f} s)"
     return f"telemetry is late: the newest row is {age:.0f} s old, {patience:.0f} s are allowed"

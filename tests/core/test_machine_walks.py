@@ -184,7 +184,7 @@ def test_a_plan_may_want_blindness_to_lead_back() -> None:
 
 def test_rows_that_stop_coming_are_late_not_good() -> None:
     walk = Walk().reach(Phase.BAKING, 2)
-    silent = Answer(Sight.SEEN, newest_s=walk.now_s, to_bin=0)
+    silent = Answer(Sight.SEEN, newest_s=walk.now_s, to_bin=2**40)
 
     walk.until(lambda w: w.rollout.blind_since_s is not None, most=20, answer=silent)
 
@@ -202,7 +202,7 @@ def test_sight_regained_forgets_the_blindness() -> None:
 def test_an_arm_nobody_measures_is_absent() -> None:
     walk = Walk(plan=plan(patience_s=90)).reach(Phase.SHIFTING)
     walk.rollout = replace(walk.rollout, last_row_s=None)
-    empty = Answer(Sight.SEEN, newest_s=None, to_bin=0)
+    empty = Answer(Sight.SEEN, newest_s=None, to_bin=2**40)
 
     walk.until(lambda w: w.rollout.blind_since_s is not None, most=40, answer=empty)
 
@@ -494,3 +494,15 @@ def test_nothing_is_worked_out_from_a_look_that_was_not_there() -> None:
         gates.wanted_pair(walk.rollout)
     with pytest.raises(ValueError, match="saw profile and telemetry"):
         preflight.prepare(walk.plan, walk.rollout, Ticked(walk.now_s, FAILED_LOOK))
+
+
+def test_a_gap_is_read_up_before_anything_may_rise() -> None:
+    """The controller was away for long: old bins that look good do not speak for the new ones."""
+    walk = Walk().reach(Phase.BAKING, 2)
+    walk.now_s += 1000
+    for _ in range(4):
+        walk.tick()
+        assert walk.phase is Phase.BAKING
+        assert "bins behind" in walk.rollout.sentence
+
+    walk.reach(Phase.PROMOTED)
