@@ -23,14 +23,19 @@ EXAMPLE: Final = ROOT / "examples" / "plan.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Casting:
-    """Who plays: the product's name, its loopback subnet (127.0.`subnet`.x), users, versions."""
+    """Who plays: the product's name, its loopback subnet (127.0.`subnet`.x), its users."""
 
     name: str
     subnet: int = 1
     ttl_s: int = 1
+    stable_weight: int = 1000
     seed: int = 0
     habits: Habits = field(default_factory=Habits)
-    versions: Versions = field(default_factory=Versions)
+
+    @property
+    def versions(self) -> Versions:
+        """Named after the product: all products share a workspace, and arms are told by version."""
+        return Versions(f"{self.name}-1.0.0", f"{self.name}-1.1.0")
 
 
 class Scene:
@@ -51,8 +56,7 @@ class Scene:
             self._pair = pair = await serve_pair(
                 stack, cast.name, cast.versions, record, subnet=cast.subnet, seed=cast.seed
             )
-            ends = ProfileSpec(cast.name, pair.stable.host, pair.canary.host, pair.port, cast.ttl_s)
-            self._world.create_profile(ends)
+            self._world.create_profile(self._profile(pair))
             self._crowd = Crowd(self._where(pair), cast.habits)
             await stack.enter_async_context(self._crowd)
             self._stack = stack.pop_all()
@@ -81,6 +85,11 @@ class Scene:
         return self._world.canary_share(self.name)
 
     @property
+    def weights(self) -> dict[str, int]:
+        """The weights in ARM before anybody moved them, by endpoint."""
+        return {"stable": self.casting.stable_weight, "canary": 1}
+
+    @property
     def alert(self) -> str:
         """The name of the alert rule that the plan listens to."""
         return f"{self.name}-5xx"
@@ -98,6 +107,16 @@ class Scene:
             "rollback_on": [{"alert": self.alert}],
             **changes,
         }
+
+    def _profile(self, pair: ServicePair) -> ProfileSpec:
+        return ProfileSpec(
+            name=self.name,
+            stable=pair.stable.host,
+            canary=pair.canary.host,
+            port=pair.port,
+            ttl_s=self.casting.ttl_s,
+            stable_weight=self.casting.stable_weight,
+        )
 
     def _where(self, pair: ServicePair) -> Where:
         return Where(

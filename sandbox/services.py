@@ -2,9 +2,10 @@
 
 Both services of a profile listen on the same port, since a profile has one monitor port, and so
 need two addresses (127.0.x.1 and 127.0.x.2). Rules:
-- How a service behaves (error rate, latency) may be changed while it runs; its dice are seeded.
-- Every request becomes a row of AppRequests, handed over in batches, never one by one; requests
-  to the health path are marked as synthetic, as availability tests are.
+- How a service behaves (error rate, latency) may be changed while it runs, by `behave` or by PUT
+  of `{"error_rate": 0.2, "latency_ms": 8}` to /behaviour; its dice are seeded.
+- Every other request becomes a row of AppRequests, handed over in batches, never one by one;
+  requests to the health path are marked as synthetic, as availability tests are.
 
 They prove that weights, DNS answers, requests and telemetry hang together as we think. They do
 NOT prove how Application Insights samples, batches or delays what a service sends.
@@ -15,7 +16,7 @@ import errno
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from time import perf_counter
 from typing import Any, Final, Self
@@ -26,10 +27,12 @@ from sandbox.clock import utc_now
 from sandbox.logs import MAX_BATCH_ROWS, WorkspaceLogs
 
 HEALTH_PATH: Final = "/health"
+BEHAVIOUR_PATH: Final = "/behaviour"
 USER_HEADER: Final = "x-user"
 BATCH_S: Final = 0.25
 MAX_HELD_ROWS: Final = MAX_BATCH_ROWS
-_ROLE_PATHS: Final = ("/", HEALTH_PATH)
+MAX_LATENCY_MS: Final = 60_000.0
+_PATHS: Final = ("/", HEALTH_PATH)
 _TRIES: Final = 20
 
 
@@ -38,10 +41,17 @@ type Record = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How a service answers: the share of requests that fail (0..1), and the mean latency."""
+    """How a service answers: the share of requests that fail (0..1), and the mean latency.
+
+    Raises ValueError for what is neither.
+    """
 
     error_rate: float = 0.002
     latency_ms: float = 8.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.error_rate <= 1 and 0 <= self.latency_ms <= MAX_LATENCY_MS):
+            raise ValueError(f"{self}: the rate is 0..1, the latency 0..{MAX_LATENCY_MS:g} ms")
 
 
 class Telemetry:
@@ -115,14 +125,24 @@ class Service:
         )
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if request.path == BEHAVIOUR_PATH and request.method == "PUT":
+            return await self._told(request)
         at, began = utc_now(), perf_counter()
         status = 200
-        if request.path not in _ROLE_PATHS:
+        if request.path not in _PATHS:
             status = 404
         elif request.path != HEALTH_PATH:
             status = await self._work()
         self._note(request, status, at, 1000 * (perf_counter() - began))
         return web.Response(status=status, text=self.version)
+
+    async def _told(self, request: web.BaseRequest) -> web.Response:
+        try:
+            given = {name: float(value) for name, value in (await request.json()).items()}
+            self.behave(**given)
+        except (TypeError, ValueError, AttributeError) as error:
+            return web.Response(status=400, text=f"{error}\n")
+        return web.json_response(asdict(self.behaviour))
 
     async def _work(self) -> int:
         behaviour = self.behaviour
@@ -157,8 +177,8 @@ class Service:
 class Versions:
     """The two versions of one service that a rollout is about."""
 
-    stable: str = "1.0.0"
-    canary: str = "1.1.0"
+    stable: str
+    canary: str
 
 
 @dataclass(frozen=True, slots=True)

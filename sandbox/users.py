@@ -39,8 +39,8 @@ _FAILED_FROM: Final = 500
 class Habits:
     """How many users there are, behind how many resolvers, and how much they ask for together."""
 
-    resolvers: int = 40
-    users_each: int = 5
+    resolvers: int = 60
+    users_each: int = 4
     rate_per_s: float = 100.0
     seed: int = 0
 

@@ -13,8 +13,10 @@ from rich.text import Text
 
 from sandbox.watch import Seat, Told, Watch
 
-BAR: Final = 30
+BAR: Final = 28
 PANEL_LINES: Final = 7
+# A terminal of fewer lines than this gets one line less in each panel.
+ROOMY_LINES: Final = 30
 LEAST_DECISIONS: Final = 3
 COLOURS: Final = {
     "PENDING": "white",
@@ -41,11 +43,12 @@ class View:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         del options
         yield self._title()
+        lines = PANEL_LINES if console.height >= ROOMY_LINES else PANEL_LINES - 1
         notes = [*self._notes] + [""] * len(self._watch.seats)
         for seat, note in zip(self._watch.seats.values(), notes, strict=False):
-            yield panel(seat, note)
-        room = console.height - 3 - PANEL_LINES * len(self._watch.seats)
-        yield decisions(list(self._watch.told), max(LEAST_DECISIONS, room - 2))
+            yield panel(seat, note, lines)
+        room = console.height - 3 - lines * len(self._watch.seats)
+        yield decisions(list(self._watch.told), max(LEAST_DECISIONS, room))
 
     def _title(self) -> Text:
         minutes, seconds = divmod(int(self.elapsed_s), 60)
@@ -55,7 +58,7 @@ class View:
         return title
 
 
-def panel(seat: Seat, note: str) -> Panel:
+def panel(seat: Seat, note: str, lines: int = PANEL_LINES) -> Panel:
     """One rollout: weight, answers and requests side by side, errors, and its last sentence."""
     colour = COLOURS.get(seat.phase, "white")
     summary = seat.summary
@@ -63,7 +66,9 @@ def panel(seat: Seat, note: str) -> Panel:
     if summary:
         wanted, step = summary["wanted_percent"], summary["step"]
         title.append(f"  step {step} of {summary['of_steps']}, {wanted:g} % wanted")
-    body = Group(_numbers(seat, colour), _sentence(str(summary.get("sentence", ""))))
+    sentence = Text(str(summary.get("sentence", "")), overflow="ellipsis")
+    sentence.no_wrap = lines < PANEL_LINES
+    body = Group(_numbers(seat, colour), sentence)
     subtitle = Text(note, style="dim")
     return Panel(
         body,
@@ -72,23 +77,22 @@ def panel(seat: Seat, note: str) -> Panel:
         subtitle=subtitle,
         subtitle_align="right",
         border_style=colour,
-        height=PANEL_LINES,
+        height=lines,
     )
 
 
 def _numbers(seat: Seat, colour: str) -> Table:
     stable, canary = seat.error_rates()
     tally = seat.scene.tally
-    hurt = f"{len(tally.hurt['canary'])} users, {tally.bad['canary']} requests"
+    hurt = f"users {len(tally.hurt['canary'])}, requests {tally.bad['canary']}"
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=11, style="dim")
     grid.add_column(width=BAR)
     grid.add_column(width=7, justify="right")
-    grid.add_column(width=20, style="dim", justify="right")
-    grid.add_column()
+    grid.add_column(width=18, style="dim", justify="right")
+    grid.add_column(no_wrap=True)
     rates = Text.assemble(
-        (f"{percent(stable)} stable", ""),
-        ("  ", ""),
+        f"{percent(stable)} stable  ",
         (f"{percent(canary)} canary", "red" if (canary or 0) > 0.05 else ""),  # noqa: PLR2004  # plainly bad
     )
     shares = (
@@ -104,11 +108,7 @@ def _numbers(seat: Seat, colour: str) -> Table:
 def bar(share: float, colour: str) -> Text:
     """A share (0..1) as a bar; anything above nothing shows."""
     full = min(BAR, max(round(share * BAR), 1 if share > 0 else 0))
-    return Text.assemble(("━" * full, colour), ("━" * (BAR - full), "grey23"))
-
-
-def _sentence(words: str) -> Text:
-    return Text(words, overflow="ellipsis")
+    return Text.assemble(("━" * full, colour), ("┄" * (BAR - full), "grey23"))
 
 
 def percent(share: float | None) -> str:
