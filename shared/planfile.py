@@ -122,6 +122,7 @@ class EvidenceIn(Strict):
 
     workspace: Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{36}$")]
     table: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "AppRequests"
+    role: Label | None = None
     arms: ArmsIn
     rules: Annotated[tuple[RuleIn, ...], Field(min_length=1, max_length=10, strict=False)] = (
         RuleIn(name="errors", bad="failed"),
@@ -231,6 +232,7 @@ def _source_of(said: EvidenceIn) -> Source:
         bin_s=None if said.bin is None else int(said.bin),
         ingestion_delay_s=said.ingestion_delay,
         lookback_s=said.lookback,
+        role=said.role,
         risk=Risk(
             false_rollback=risk.false_rollback,
             false_promotion=risk.false_promotion,

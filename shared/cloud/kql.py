@@ -44,6 +44,8 @@ def pipeline(question: Question, number: int) -> str:
     arms = question.source.arms
     column, stable, canary = arm_column(arms.column), literal(arms.stable), literal(arms.canary)
     since, until = window([question])
+    role = question.source.role
+    only = "" if role is None else f"\n| where AppRoleName == {literal(role)}"
     counted = ",\n    ".join(
         ["items = sum(ItemCount)", "row_count = count()", "newest = max(TimeGenerated)"]
         + [_bad(rule, n) for n, rule in enumerate(question.rules)]
@@ -53,7 +55,7 @@ def pipeline(question: Question, number: int) -> str:
     )
     return f"""{_name(question.source.table, "table")}
 | where TimeGenerated >= {moment(since)} and TimeGenerated < {moment(until)}
-| where {column} == {stable} or {column} == {canary}
+| where {column} == {stable} or {column} == {canary}{only}
 | where isempty(SyntheticSource)
 | summarize
     {counted}

@@ -81,7 +81,8 @@ class Arms:
 class Source:
     """Where evidence comes from: workspace (GUID), table, arms, rules; how late it may be.
 
-    `bin_s` is None when the block length is to follow from the profile's TTL.
+    `bin_s` is None when the block length is to follow from the profile's TTL; `role` leaves out
+    other services of a shared workspace (AppRoleName), whose version labels may be the same.
     """
 
     workspace: str
@@ -92,6 +93,7 @@ class Source:
     ingestion_delay_s: float
     lookback_s: float
     risk: Risk
+    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ def question(
         ingestion_delay_s=300,
         lookback_s=3600,
         risk=Risk(),
+        role=changes.get("role"),
     )
     first = changes.get("from_bin", FIRST_BIN)
     return Question(source, 60, first, first + bins)

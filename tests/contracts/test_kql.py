@@ -17,6 +17,7 @@ def test_the_kql_is_the_one_that_was_reviewed() -> None:
     asked = [
         question(),
         question(Rule("slow", slower_than_ms=250.5), column='Properties["it\'s"]', canary="o'k"),
+        question(role="shop"),
     ]
     assert kql.merged(asked) + "\n" == GOLDEN.read_text(encoding="utf-8")
 

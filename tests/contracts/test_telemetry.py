@@ -36,6 +36,8 @@ ROWS = [
     request(62, "2.4.0 "),
     request(62, "9.9.9"),
     request(130, ODD, DurationMs=799.0),
+    request(5, "7.0.0", AppRoleName="cart", ItemCount=11),
+    request(5, "7.0.0", AppRoleName="shop's", ItemCount=13),
 ]
 
 
@@ -81,6 +83,14 @@ async def test_versions_can_be_told_apart_by_a_property(world: AzureWorld, colum
     """A key of Properties counts like a column."""
     answer = await world.telemetry.ask(question(column=column))
     assert [seen.index - FIRST_BIN for seen in answer.bins] == [0, 1]
+
+
+async def test_another_service_with_the_same_versions_is_left_out(world: AzureWorld) -> None:
+    """A workspace is shared, and version numbers are no secret."""
+    both = await world.telemetry.ask(question(canary="7.0.0"))
+    one = await world.telemetry.ask(question(canary="7.0.0", role="shop's"))
+    items = [seen.canary.items for seen in (*both.bins, *one.bins) if seen.canary]
+    assert items == [24, 13]
 
 
 async def test_quotes_and_kql_in_labels_and_keys_are_only_text(world: AzureWorld) -> None:
