@@ -5,6 +5,7 @@ Raising leaves it to the broker, which delivers it again and at last dead-letter
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -50,6 +51,11 @@ async def _settle(
         raise
 
 
+def key(message: Message) -> str:
+    """What makes a message the same one: its id and its bytes, as some senders reuse ids."""
+    return f"{message.id}#{hashlib.sha256(message.body).hexdigest()}"
+
+
 def _bound(message: Message, limit: int) -> None:
     if len(message.body) > limit:
         raise RefusedError(f"{len(message.body)} bytes, at most {limit} are allowed")
@@ -70,7 +76,7 @@ async def _start(world: World, message: Message, said: Start) -> None:
     if not world.settings.allows_workspace(plan.source.workspace):
         workspace = plan.source.workspace
         raise RefusedError(f"workspace: {workspace} is not in ALLOWED_WORKSPACES of this Linnet")
-    if await world.store.seen(plan.name, message.id) is None:
+    if await world.store.seen(plan.name, key(message)) is None:
         holder = await _live_holder(world, plan.profile)
         if holder not in {None, plan.name}:
             raise RefusedError(f"profile: {plan.profile} has a live rollout already, {holder}")
@@ -86,9 +92,9 @@ async def _create(world: World, message: Message, said: Start) -> None:
     decision = decide(said.plan, born, event)
     row = row_of(born, event, decision)
     try:
-        created = await world.store.create(said.plan, decision.rollout, row, message.id)
+        created = await world.store.create(said.plan, decision.rollout, row, key(message))
     except ConflictError:
-        if await world.store.seen(said.plan.name, message.id) is None:
+        if await world.store.seen(said.plan.name, key(message)) is None:
             taken = f"name: a rollout named {said.plan.name} exists; give this one another name"
             raise RefusedError(taken) from None
         return
@@ -120,27 +126,38 @@ async def _ask(world: World, message: Message, said: Ask) -> None:
     stored = await world.store.load(said.rollout)
     if stored is None:
         raise RefusedError(f"rollout: there is none named {said.rollout}")
-    if stored.rollout.phase is Phase.PROMOTED and isinstance(event, AbortAsked):
+    going_back = stored.rollout.phase is Phase.PROMOTED and isinstance(event, AbortAsked)
+    if going_back:
         holder = await _claim(world, stored.plan.profile, said.rollout)
         if holder != said.rollout:
             raise RefusedError(f"abort: the profile belongs to {holder} by now; abort that one")
-    await _submit_once(world, said.rollout, event, message.id)
+    if refusal := await _submit_once(world, said.rollout, event, key(message)):
+        raise RefusedError(refusal)
+    if going_back:
+        await _claim_anew(world, stored.plan.profile, said.rollout)
 
 
-async def _submit_once(world: World, name: str, event: Event, message_id: str) -> None:
-    """Apply an event whose message may have been here before; then only its effects are mended."""
-    number = await world.store.seen(name, message_id)
+async def _claim_anew(world: World, profile: str, name: str) -> None:
+    """A release decided before the rollout went on must not find the claim it looked at."""
+    claim = await world.store.claim(profile, name)
+    if claim.rollout == name:
+        await world.store.claim(profile, name, instead_of=claim)
+
+
+async def _submit_once(world: World, name: str, event: Event, message_key: str) -> str:
+    """Apply an event whose message may have been here before; returns why it was refused, or "".
+
+    A message that was here before changes nothing, but a retreat it led to is helped along.
+    """
+    number = await world.store.seen(name, message_key)
     if number is None:
-        outcome = await submit(world, name, event, message_id)
-        if outcome and outcome.decision.refused:
-            raise RefusedError(outcome.decision.sentence)
-        return
+        outcome = await submit(world, name, event, message_key)
+        return outcome.decision.sentence if outcome and outcome.decision.refused else ""
     [row] = await world.store.history(name, after=number - 1, limit=1)
-    if row.refused:
-        raise RefusedError(row.sentence)
     stored = await world.store.load(name)
-    if stored and stored.rollout.before is not None:
+    if stored and stored.rollout.phase is Phase.RETREATING:
         await converge(world, stored)
+    return row.sentence if row.refused else ""
 
 
 async def _alert(world: World, message: Message) -> None:
@@ -149,7 +166,7 @@ async def _alert(world: World, message: Message) -> None:
         log.info("alert %s is resolved: nothing to do", alert.rule)
         return
     warned = await asyncio.gather(
-        *(_warn(world, claim.rollout, alert, message.id) for claim in await world.store.claims()),
+        *(_warn(world, claim.rollout, alert, message) for claim in await world.store.claims()),
         return_exceptions=True,
     )
     for outcome in warned:
@@ -159,13 +176,12 @@ async def _alert(world: World, message: Message) -> None:
         log.warning("nobody listens to alert %s (%s)", alert.rule, alert.alert_id)
 
 
-async def _warn(world: World, name: str, alert: Alert, message_id: str) -> bool:
+async def _warn(world: World, name: str, alert: Alert, message: Message) -> bool:
     """Tell one rollout, if it listens; one that is over keeps it as history, no bad message."""
     stored = await world.store.load(name)
     if stored is None or not any(alert.concerns(match) for match in stored.plan.rollback_on):
         return False
-    try:
-        await _submit_once(world, name, alert.event(world.clock.now_s()), message_id)
-    except RefusedError as refused:
-        log.info("%s: %s", name, refused)
+    event = alert.event(world.clock.now_s())
+    if refusal := await _submit_once(world, name, event, key(message)):
+        log.info("%s: %s", name, refusal)
     return True

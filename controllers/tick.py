@@ -7,14 +7,17 @@ import asyncio
 import logging
 
 from controllers.turn import note_failure, take_turn
-from shared.errors import LinnetError
+from shared.errors import UnreachableError
 from shared.ports import Claim, World
 
 log = logging.getLogger(__name__)
 
 
 async def tick(world: World) -> None:
-    """One tick: bounded in time and in turns side by side; then the heartbeat."""
+    """One tick: bounded in time and in turns side by side; then the heartbeat.
+
+    Each tick begins with another rollout, so that slow ones never starve the same others.
+    """
     slots = asyncio.Semaphore(world.settings.concurrent_turns)
 
     async def turn(claim: Claim) -> None:
@@ -23,8 +26,9 @@ async def tick(world: World) -> None:
 
     async with asyncio.timeout(world.settings.tick_deadline_s):
         claims = await world.store.claims()
+        first = int(world.clock.now_s()) % max(1, len(claims))
         async with asyncio.TaskGroup() as turns:
-            for claim in claims:
+            for claim in (*claims[first:], *claims[:first]):
                 turns.create_task(turn(claim))
         await world.store.beat(world.clock.now_s())
 
@@ -33,7 +37,7 @@ async def guarded_turn(world: World, name: str) -> None:
     """A turn whose failure ends here: expected ones are said, unknown ones counted."""
     try:
         await take_turn(world, name, name)
-    except (LinnetError, TimeoutError) as error:
+    except (UnreachableError, TimeoutError) as error:
         log.warning("the turn of %s ended early: %s", name, error or type(error).__name__)
     except Exception as error:
         log.exception("the turn of %s failed", name)

@@ -7,14 +7,15 @@ at any point is mended by the next turn.
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from shared.core import gates, questions, weights
 from shared.core.effects import Effect, ReleaseClaim, SetPercent, Tell
 from shared.core.events import Event, Ticked, TurnFailed
 from shared.core.machine import Decision, decide
-from shared.core.model import Phase, Rollout
-from shared.errors import ConflictError, UnreachableError
+from shared.core.model import FINAL, Phase, Rollout
+from shared.errors import ConflictError, LinnetError, UnreachableError
 from shared.ports import HistoryRow, Stored, World
 
 MAX_PASSES = 3
@@ -83,7 +84,9 @@ async def save(
     row = row_of(stored.rollout, event, decision)
     try:
         return await world.store.save(stored, decision.rollout, row, message_id)
-    except UnreachableError:
+    except ConflictError:
+        raise
+    except LinnetError:
         if decision.rollout.wanted_percent == 0 and decision.effects:
             unsaved = Stored(stored.plan, decision.rollout, stored.etag)
             await act(world, unsaved, decision.effects)
@@ -140,9 +143,14 @@ async def act(world: World, stored: Stored, effects: tuple[Effect, ...]) -> None
 
 
 async def release(world: World, name: str) -> None:
-    """Give back what this rollout holds."""
-    for claim in await world.store.claims():
-        if claim.rollout == name:
+    """Give back what this rollout holds, unless it goes on after all.
+
+    The claim is read before the record: whoever makes it go on claims anew after saving.
+    """
+    claims = [claim for claim in await world.store.claims() if claim.rollout == name]
+    stored = await world.store.load(name)
+    for claim in claims:
+        if stored is None or stored.rollout.phase in FINAL:
             await world.store.release(claim)
 
 
@@ -153,11 +161,22 @@ async def converge(world: World, stored: Stored) -> None:
     was under way, the newer wish is applied on top.
     """
     for _ in range(MAX_PASSES):
-        await write_weights(world, stored)
+        trouble = await attempt(write_weights(world, stored))
         latest = await newest(world, stored)
         if latest.rollout.generation == stored.rollout.generation:
+            if trouble:
+                raise trouble
             return
         stored = latest
+
+
+async def attempt(writing: Awaitable[None]) -> UnreachableError | None:
+    """What stopped the writing, as a value: a write that failed may have been applied."""
+    try:
+        await writing
+    except UnreachableError as error:
+        return error
+    return None
 
 
 async def newest(world: World, stored: Stored) -> Stored:

@@ -15,6 +15,8 @@ from shared.core.judge import Risk
 from shared.core.model import AlertMatch, Arms, Gate, Outcome, Plan, Rule, Source, Step
 
 DAY_S = 86_400
+# Bins that may still grow are asked for at every look and kept in the record.
+MOST_OPEN_BINS = 120
 UNITS_S: Mapping[str, float] = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": DAY_S}
 DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)")
 SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%")
@@ -57,6 +59,7 @@ type Points = Annotated[float, BeforeValidator(_points), _written(POINTS, "0.1pp
 type Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 type Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 type Label = Annotated[str, Field(min_length=1, max_length=260)]
+type LongLabel = Annotated[str, Field(min_length=1, max_length=2000)]
 type Words = Annotated[str, Field(max_length=500)]
 
 
@@ -90,7 +93,7 @@ class StepIn(Strict):
 class ArmsIn(Strict):
     """The column that tells versions apart: AppVersion, AppRoleName or Properties.<key>."""
 
-    column: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_-]*)?$")]
+    column: Annotated[str, Field(pattern=r"^(Properties\.)?[A-Za-z_][A-Za-z0-9_]{0,127}$")]
     stable: Label
     canary: Label
 
@@ -138,6 +141,8 @@ class EvidenceIn(Strict):
             raise ValueError(f"arms: stable and canary are both {self.arms.stable!r}")
         if self.bin is not None and (self.bin % 1 or DAY_S % self.bin):
             raise ValueError(f"bin: {self.bin:g} s is no whole number of seconds dividing a day")
+        if self.ingestion_delay > MOST_OPEN_BINS * (self.bin or 60):
+            raise ValueError(f"ingestion_delay: at most {MOST_OPEN_BINS} bins, take longer bins")
         names = [rule.name for rule in self.rules]
         if len(set(names)) < len(names):
             raise ValueError(f"rules: names must differ, given {', '.join(names)}")
@@ -147,8 +152,8 @@ class EvidenceIn(Strict):
 class AlertIn(Strict):
     """An alert that takes the canary off: rule name or id; target and severity narrow it."""
 
-    alert: Label
-    target: Label | None = None
+    alert: LongLabel
+    target: LongLabel | None = None
     severity_at_most: Annotated[int, Field(ge=0, le=4)] | None = None
 
 
@@ -175,6 +180,8 @@ class PlanIn(Strict):
     @model_validator(mode="after")
     def _sound(self) -> "PlanIn":
         percents = [_percent_of(step) for step in self.steps]
+        if len(percents) == 1:
+            raise ValueError("steps: at 100 % nothing is left to compare with; put one before it")
         if percents != sorted(set(percents)) or percents[-1] != 100:  # noqa: PLR2004  # per cent
             shown = ", ".join(f"{p:g}" for p in percents)
             raise ValueError(f"steps: must rise and end at 100, given {shown}")

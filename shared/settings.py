@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     turn_deadline_s: float = Field(default=50, gt=0)
     tick_deadline_s: float = Field(default=55, gt=0)
     call_timeout_s: float = Field(default=10, gt=0)
-    concurrent_turns: int = Field(default=16, ge=1, le=256)
+    concurrent_turns: int = Field(default=64, ge=1, le=256)
     stale_after_s: float = Field(default=180, gt=0)
     max_message_bytes: int = Field(default=262_144, ge=1)
 

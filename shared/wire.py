@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from shared.core.events import AbortAsked, AlertFired, Event, HoldAsked, PromoteAsked, ResumeAsked
 from shared.core.model import AlertMatch, Plan
 from shared.errors import RefusedError
-from shared.planfile import Label, Name, PlanIn, Strict, Words, plan_of
+from shared.planfile import Label, LongLabel, Name, PlanIn, Strict, Words, plan_of
 
 MAX_REASONS = 20
 SHOWN_INPUT = 80
@@ -100,13 +100,13 @@ class Essentials(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    alertId: Label  # noqa: N815  # the schema's own spelling, here and below
+    alertId: LongLabel  # noqa: N815  # the schema's own spelling, here and below
     alertRule: str | None = None  # noqa: N815
     alertRuleID: str | None = None  # noqa: N815
     severity: Annotated[str, Field(pattern=r"^Sev[0-4]$")] | None = None
     monitorCondition: Literal["Fired", "Resolved"]  # noqa: N815
     alertTargetIDs: Annotated[tuple[str, ...], Field(max_length=1000)] | None = None  # noqa: N815
-    firedDateTime: str = ""  # noqa: N815
+    firedDateTime: str | None = None  # noqa: N815
 
 
 class AlertData(BaseModel):
@@ -164,7 +164,7 @@ def read_alert(body: bytes) -> Alert:
         names=names,
         severity=int(essentials.severity[-1]) if essentials.severity else None,
         targets=essentials.alertTargetIDs or (),
-        fired_at=essentials.firedDateTime,
+        fired_at=essentials.firedDateTime or "an unknown time",
     )
 
 

@@ -41,10 +41,11 @@ _FRESH = {"Cache-Control": "no-cache"}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the service said to one query; a `refusal` may be one question's fault."""
+    """What the service said to one query; `by_one`: a refusal that may be one question's fault."""
 
     rows: Sequence[answers.Row] = ()
     refusal: str = ""
+    by_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +120,12 @@ class LogAnalytics:
     async def _together(self, asked: Sequence[_Asked]) -> None:
         questions = [each.question for each in asked]
         reply = await self._reply(questions)
-        if reply.refusal and len(asked) > 1:
+        if reply.refusal and reply.by_one and len(asked) > 1:
             log.warning("%d questions are asked one by one: %s", len(asked), reply.refusal)
             await asyncio.gather(*(self._together([each]) for each in asked))
             return
         if reply.refusal:
-            found = [_blind(questions[0], Sight.FAILED, reply.refusal)]
+            found = [_blind(question, Sight.FAILED, reply.refusal) for question in questions]
         else:
             found = answers.sort(questions, reply.rows)
         _settle(asked, found)
@@ -161,7 +162,7 @@ class LogAnalytics:
             raise UnreachableError("the answer of Log Analytics could not be read") from error
         except HttpResponseError as error:
             if error.status_code == _BAD_REQUEST:
-                return Reply(refusal=trouble.words(error))
+                return Reply(refusal=trouble.words(error), by_one=True)
             raise
         return _reply_of(result)
 
@@ -169,7 +170,8 @@ class LogAnalytics:
 def _reply_of(result: LogsQueryResult | LogsQueryPartialResult) -> Reply:
     if isinstance(result, LogsQueryPartialResult):
         said = getattr(result.partial_error, "message", None)
-        return Reply(refusal=f"only a part of the answer came: {trouble.first_line(said)}")
+        part = f"only a part of the answer came: {trouble.first_line(said)}"
+        return Reply(refusal=part, by_one=True)
     return Reply(rows=result.tables[0].rows if result.tables else ())
 
 

@@ -44,8 +44,7 @@ _PROFILE_ID = re.compile(
     re.IGNORECASE,
 )
 _NOT_FOUND = 404
-_THEY_ARE_WRONG = frozenset({400, _NOT_FOUND})
-_NEVER_APPLIED = frozenset({401, 403, 409, 412, 429})
+_NEVER_APPLIED = frozenset({400, 401, 403, _NOT_FOUND, 409, 412, 429})
 _WORTH_WAITING = frozenset({429, 503})
 
 type Connect = Callable[[str], TrafficManagerManagementClient]
@@ -89,7 +88,7 @@ class ArmTraffic:
     async def write(self, profile: str, endpoint: EndpointSeen, write: Write) -> None:
         """One endpoint PATCH of weight and status.
 
-        Raises RefusedError when it is wrong for good, UnreachableError otherwise.
+        Raises UnreachableError, whose words say whether it may have been applied.
         """
         where = profile_id(profile)
         status = "Enabled" if write.to.enabled else "Disabled"
@@ -169,11 +168,9 @@ def _asks_to_wait(error: BaseException) -> bool:
     return asked and trouble.retry_after_s(error) is not None
 
 
-def _translated(error: Exception, what: str) -> RefusedError | UnreachableError:
+def _translated(error: Exception, what: str) -> UnreachableError:
     status = trouble.status_of(error)
     said = f"could not {what}: {trouble.words(error)}"
-    if status in _THEY_ARE_WRONG:
-        return RefusedError(said)
     if status in _NEVER_APPLIED:
         return UnreachableError(f"{said}; it was not applied")
     return UnreachableError(f"{said}; it may have been applied")

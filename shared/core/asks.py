@@ -46,6 +46,8 @@ def promote(plan: Plan, rollout: Rollout, event: PromoteAsked) -> Choice:
         return refuse(
             rollout, f"promote names step {event.from_step}, the rollout is at {here}: look again"
         )
+    if rollout.hold and rollout.hold.back_to is Phase.SHIFTING:
+        return refuse(rollout, "promote: this step's weights are not verified; resume it first")
     return advance(plan, rollout, f"Promoted by {event.by}{because(event.reason)}")
 
 

@@ -109,6 +109,12 @@ def at_zero(plan: Plan, traffic: TrafficSeen) -> bool:
     return canary is None or not canary.enabled or not traffic.profile.enabled
 
 
+def safe(plan: Plan, traffic: TrafficSeen) -> bool:
+    """Whether the canary is off and stable, if it is there, is not off as well."""
+    stable, _ = endpoints(plan, traffic.profile)
+    return at_zero(plan, traffic) and (stable is None or stable.enabled)
+
+
 def restored(plan: Plan, rollout: Rollout, traffic: TrafficSeen) -> bool:
     """Whether nothing is left to write for a return: all as before, or nothing there to write."""
     pair = pair_of(plan, traffic.profile)

@@ -80,7 +80,11 @@ def watch(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     if harm := harm_seen(plan, event, verdict):
         return retreat(rollout, harm)
     pair = gates.pair_of(plan, event.traffic.profile)
-    return stay(replace(rollout, last_pair=pair or rollout.last_pair), rollout.sentence)
+    hold = rollout.hold
+    if hold and pair and pair != gates.wanted_pair(rollout):
+        hold = replace(hold, back_to=Phase.SHIFTING, at_gate=False)
+    learnt = replace(rollout, last_pair=pair or rollout.last_pair, hold=hold)
+    return stay(learnt, rollout.sentence)
 
 
 def drain(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
@@ -106,7 +110,7 @@ def guard(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     if over or rollout.phase is Phase.REFUSED:
         return stay(rollout, rollout.sentence, (ReleaseClaim(plan.profile),))
     seen = event.traffic.sight is not Sight.FAILED
-    if rollout.phase is Phase.REVERTED and seen and not gates.at_zero(plan, event.traffic):
+    if rollout.phase is Phase.REVERTED and seen and not gates.safe(plan, event.traffic):
         return stay(rollout, rollout.sentence, (SetPercent(0.0, rollout.generation),))
     return stay(rollout, rollout.sentence)
 
@@ -125,7 +129,7 @@ def look(
     step = judge.Step(
         next_share=share,
         steps=len(plan.steps),
-        sealed_before=questions.sealed_before(plan, rollout, event.at_s),
+        sealed_before=questions.read_up_to(rollout),
         final=rollout.wanted_percent == FULL and rollout.bake_since_s is not None,
     )
     verdict = judge.weigh(
@@ -227,8 +231,9 @@ def give_up(outcome: Outcome, rollout: Rollout, why: str) -> Choice:
 
 def delayed(plan: Plan, rollout: Rollout, event: Ticked, what: str) -> Choice:
     """Still shifting: repair what is missing, and after the plan's patience call a person."""
-    if event.at_s - rollout.phase_since_s > plan.patience_s:
-        return hold_for(rollout, f"Still shifting after {plan.patience_s:g} s: {what}")
+    patience_s = plan.patience_s + settle_s(plan, rollout)
+    if event.at_s - rollout.phase_since_s > patience_s:
+        return hold_for(rollout, f"Still shifting after {patience_s:g} s: {what}")
     repair = (SetPercent(rollout.wanted_percent, rollout.generation),)
     return stay(replace(rollout, verified_at_s=None), f"Shifting: {what}.", repair)
 

@@ -202,7 +202,7 @@ def decide(plan: Plan, rollout: Rollout, event: Event) -> Decision:
     if isinstance(cell, Move) and to not in cell.to:
         raise ImpossibleMoveError(f"{rollout.phase} on {type(event).__name__} led to {to}")
     after = enter(choice, to, event.at_s)
-    if after != rollout:
+    if after != rollout or not isinstance(event, Ticked):
         after = replace(after, sequence=rollout.sequence + 1)
     return Decision(after, choice.sentence, choice.effects)
 

@@ -7,7 +7,7 @@ question that failed is asked again in full.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import floor
+from math import ceil, floor
 
 from shared.core import judge, stats
 from shared.core.judge import Counts, Evidence
@@ -51,7 +51,7 @@ class Question:
 def needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
     """What this rollout must know now: its open bins, or before the start stable's recent past."""
     if rollout.phase is Phase.PENDING:
-        bin_s = plan.source.bin_s or SHORTEST_BLOCK_S
+        bin_s = lookback_bin_s(plan.source)
         now = bin_at(at_s, bin_s)
         return Question(plan.source, bin_s, now - lookback_s(plan.source) // bin_s, now)
     if rollout.phase not in WATCHED or not rollout.evidence:
@@ -68,8 +68,13 @@ def bin_at(at_s: float, bin_s: int) -> int:
 
 def lookback_s(source: Source) -> int:
     """How much of stable's recent past is read before the start: whole bins, at least one."""
-    bin_s = source.bin_s or SHORTEST_BLOCK_S
+    bin_s = lookback_bin_s(source)
     return max(1, floor(source.lookback_s / bin_s)) * bin_s
+
+
+def lookback_bin_s(source: Source) -> int:
+    """The bins of that look: only their sum counts, so they are as coarse as MAX_BINS asks."""
+    return max(source.bin_s or SHORTEST_BLOCK_S, ceil(source.lookback_s / MAX_BINS))
 
 
 def block_s(source: Source, ttl_s: int) -> int:
@@ -88,11 +93,22 @@ def sealed_before(plan: Plan, rollout: Rollout, at_s: float) -> int:
     return bin_at(at_s - plan.source.ingestion_delay_s, rollout.bin_s)
 
 
+def read_up_to(rollout: Rollout) -> int:
+    """Bins with a lower index were sealed when they were last read: a pass may rest on them."""
+    return min((evidence.floor for evidence in (rollout.evidence or {}).values()), default=0)
+
+
 def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> Rollout:
-    """The rollout with the answer's bins put in place and what is old enough folded."""
-    if answer is None or answer.sight is not Sight.SEEN or not rollout.evidence:
+    """The rollout with the answer's bins put in place and what is old enough folded.
+
+    An empty answer about bins that are all sealed says that nothing was there: it is passed by.
+    """
+    if answer is None or answer.sight is Sight.FAILED or not rollout.evidence:
         return rollout
-    before = min(sealed_before(plan, rollout, at_s), answer.to_bin)
+    sealed = sealed_before(plan, rollout, at_s)
+    if answer.sight is not Sight.SEEN and answer.to_bin > sealed:
+        return rollout
+    before = min(sealed, answer.to_bin)
     known = {
         rule.name: judge.fold(
             judge.gather(rollout.evidence[rule.name], counted(answer, number)), before

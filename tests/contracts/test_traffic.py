@@ -214,12 +214,12 @@ async def test_a_write_never_waits_longer_than_a_call_may(
     ],
     ids=["no endpoint", "no profile", "no weight"],
 )
-async def test_a_write_that_is_wrong_is_refused(
+async def test_a_write_that_azure_refuses_was_not_applied(
     world: AzureWorld, where: str, whom: str, what: Write
 ) -> None:
     """404 and 400 stay what they are however often one asks."""
     wrong = EndpointSeen(whom, "ExternalEndpoints", "", 1, enabled=False, health="")
-    with pytest.raises(RefusedError, match=whom):
+    with pytest.raises(UnreachableError, match=f"{whom}.*it was not applied"):
         await world.traffic.write(where, wrong, what)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from controllers import inbox
+from controllers.turn import release
 from sandbox.memory import Stage
-from shared.core.model import Phase, Sight, TrafficSeen
-from shared.errors import UnreachableError
+from shared.core.model import FINAL, Phase, Sight, TrafficSeen
+from shared.errors import RefusedError, UnreachableError
 from tests.given import PROFILE, pair
-from tests.town import Town, plan_document, settings
+from tests.town import Town, alert_document, plan_document, settings
 
 
 @pytest.fixture
@@ -64,6 +65,7 @@ async def test_what_cannot_be_used_is_kept_with_its_reason_and_bytes(
         ({"steps": [5, 50]}, "must rise and end at 100"),
         ({"steps": [0.25, 100]}, "at most one decimal"),
         ({"steps": []}, "steps"),
+        ({"steps": [100]}, "nothing is left to compare with"),
         ({"steps": [120]}, "steps"),
         ({"canary": "BLUE"}, "must not be the stable endpoint"),
         ({"bake": {"min": "2h", "max": "1h"}}, "must not exceed max"),
@@ -86,6 +88,8 @@ async def test_a_bad_plan_is_refused_naming_the_field(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"bin": "1s", "ingestion_delay": "5m"}, "ingestion_delay: at most 120 bins"),
+        ({"arms": {"column": "Foo.bar", "stable": "1", "canary": "2"}}, "column"),
         ({"bin": "7s"}, "bin: 7 s is no whole number of seconds dividing a day"),
         ({"arms": {"column": "AppVersion", "stable": "1", "canary": "1"}}, "are both '1'"),
         ({"arms": {"column": "a b", "stable": "1", "canary": "2"}}, "column"),
@@ -433,3 +437,97 @@ async def test_preflight_that_cannot_see_waits_for_the_next_tick(town: Town) -> 
     await town.seconds(1)
 
     assert (await town.rollout()).phase is Phase.SHIFTING
+
+
+async def test_a_redelivered_old_abort_leaves_a_newer_release_alone(town: Town) -> None:
+    """Somebody resubmits a dead letter of last week."""
+    await town.start()
+    await town.command("abort", id_="m-a")
+    await town.reach(Phase.REVERTED)
+    await town.start(name="shop-2.5")
+    while (await town.rollout("shop-2.5")).phase is not Phase.PROMOTED:
+        await town.seconds(1)
+
+    await town.command("abort", id_="m-a")
+
+    assert town.share == 1
+
+
+async def test_an_alert_that_azure_refuses_to_perform_is_not_settled(town: Town) -> None:
+    await town.start()
+    await town.reach(Phase.BAKING, 2)
+
+    async def too_large(port: str, method: str, stage: Stage) -> None:
+        if (method, stage) == ("save", "before"):
+            raise RefusedError("the row is too large")
+
+    town.world.store.hook = too_large
+    await town.alert()
+
+    assert town.share == 0
+    assert "too large" in await only_reason(town)
+
+
+async def test_messages_that_share_an_id_and_differ_are_two_messages(town: Town) -> None:
+    """Some senders number from one."""
+    await town.start()
+    await town.reach(Phase.BAKING, 2)
+    await town.command("hold", id_="1")
+
+    await town.command("abort", id_="1")
+
+    assert town.share == 0
+
+
+async def test_two_equal_alerts_before_the_start_are_two_rows(town: Town) -> None:
+    town.world.traffic.blind = "503"
+    await town.start()
+
+    await town.alert()
+    await town.alert()
+
+    assert [row.number for row in await town.history()] == list(range(1, 5))
+
+
+async def test_an_alert_with_a_long_id_and_no_time_is_an_alert(town: Town) -> None:
+    await town.start()
+    await town.reach(Phase.BAKING, 2)
+    document = alert_document()
+    document["data"]["essentials"] |= {"alertId": "/x" * 400, "firedDateTime": None}
+
+    await inbox.receive_alert(town.world, town.message(document))
+
+    assert town.share == 0
+
+
+async def test_a_claim_released_by_a_slow_tick_is_claimed_again_by_an_abort(town: Town) -> None:
+    """The tick looked before the abort was saved, and releases after."""
+    await town.start()
+    await town.reach(Phase.PROMOTED)
+    town.world.clock.advance(10)
+    stale = await town.world.store.claims()
+    await town.command("abort")
+
+    for claim in stale:
+        await town.world.store.release(claim)
+
+    await town.reach(Phase.REVERTED)
+    assert town.weights == pair(100, 0)
+
+
+async def test_a_tick_does_not_release_what_goes_on_after_all(town: Town) -> None:
+    await town.start()
+    await town.reach(Phase.PROMOTED)
+    town.world.clock.advance(10)
+
+    async def abort_first(port: str, method: str, stage: Stage) -> None:
+        if (method, stage) == ("claims", "after") and (await town.rollout()).phase in FINAL:
+            town.world.store.hook = Town().world.store.hook
+            await town.command("abort")
+
+    stored = await town.world.store.load("shop-2.4")
+    assert stored is not None
+    town.world.store.hook = abort_first
+    await release(town.world, "shop-2.4")
+
+    assert [claim.rollout for claim in await town.world.store.claims()] == ["shop-2.4"]

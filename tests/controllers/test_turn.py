@@ -323,3 +323,44 @@ async def test_a_command_that_loses_every_race_is_left_to_the_broker(town: Town)
     with pytest.raises(UnreachableError, match="is busy"):
         await town.command("hold")
     assert town.world.clock.slept_s == [2.0]
+
+
+async def test_a_late_write_that_also_times_out_is_followed_by_the_newer_wish(
+    town: Town,
+) -> None:
+    """Stable is being disabled for 100 % while an abort disables the canary: never both."""
+    await town.start()
+    await town.reach(Phase.BAKING, 3)
+
+    async def abort_meanwhile(port: str, method: str, stage: Stage) -> None:
+        if (method, stage) == ("write", "before") and len(town.world.traffic.journal) == count + 1:
+            town.world.traffic.hook = late
+            await town.command("abort")
+
+    async def late(port: str, method: str, stage: Stage) -> None:
+        if (method, stage) == ("write", "after") and not town.weights.stable.enabled:
+            town.world.traffic.hook = Town().world.traffic.hook
+            raise UnreachableError("no answer in time; it may have been applied")
+
+    count = len(town.world.traffic.journal)
+    town.world.traffic.hook = abort_meanwhile
+    await town.until(lambda rollout: rollout.phase is Phase.RETREATING)
+
+    assert town.weights == pair(100, 0)
+
+
+async def test_each_tick_begins_with_another_rollout(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So slow ones never starve the same others."""
+    for name in ("a", "b", "c"):
+        await town.world.store.claim(PROFILE.replace("/shop", f"/{name}"), name)
+    loaded: list[str] = []
+
+    async def load(name: str) -> None:
+        loaded.append(name)
+
+    monkeypatch.setattr(town.world.store, "load", load)
+    await town.seconds(3)
+
+    assert sorted(loaded[::3]) == ["a", "b", "c"]

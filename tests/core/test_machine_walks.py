@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core import gates, preflight
+from shared.core import gates, preflight, questions
 from shared.core.events import (
     AbortAsked,
     AlertFired,
@@ -439,7 +439,7 @@ def test_weights_that_never_come_into_force_call_a_person() -> None:
 
     walk.until(lambda w: w.phase is Phase.HELD, most=40)
 
-    assert "Still shifting after 30 s" in walk.rollout.sentence
+    assert "Still shifting after 32 s" in walk.rollout.sentence
 
 
 def test_errors_of_ours_are_counted_and_at_last_a_person_is_called() -> None:
@@ -506,3 +506,80 @@ def test_a_gap_is_read_up_before_anything_may_rise() -> None:
         assert "bins behind" in walk.rollout.sentence
 
     walk.reach(Phase.PROMOTED)
+
+
+def test_hours_without_any_row_are_passed_by_and_harm_is_seen_again() -> None:
+    """A night without traffic longer than a look may ask for."""
+    walk = Walk().reach(Phase.BAKING, 2)
+    for _ in range(400):
+        question = questions.needed(walk.plan, walk.rollout, walk.now_s + 1)
+        assert question is not None
+        walk.tick(answer=Answer(Sight.ABSENT, "nothing", to_bin=question.to_bin))
+    walk.now_s += 1000
+    for _ in range(10):
+        question = questions.needed(walk.plan, walk.rollout, walk.now_s + 1)
+        assert question is not None
+        walk.tick(answer=Answer(Sight.ABSENT, "nothing", to_bin=question.to_bin))
+    assert walk.phase is Phase.HELD
+    walk.rates = (0.0, 0.9)
+
+    walk.reach(Phase.RETREATING)
+
+
+def test_an_empty_look_makes_no_pass_of_bins_that_still_grew() -> None:
+    walk = Walk(plan=plan(steps=(step(10, min_s=0), step(100)))).reach(Phase.BAKING)
+    walk.tick()
+    bins_before = walk.rollout.evidence
+    later = Answer(Sight.ABSENT, "204", to_bin=2**40)
+    for _ in range(6):
+        walk.tick(answer=later)
+
+    assert walk.phase is Phase.BAKING
+    assert walk.rollout.evidence == bins_before
+
+
+def test_weights_changed_by_hand_during_a_hold_are_verified_again_before_evidence_counts() -> None:
+    walk = Walk().reach(Phase.BAKING, 2)
+    walk.tell(HoldAsked(walk.now_s, "ada"))
+    walk.weights = pair(50, 50)
+    walk.tick()
+    walk.weights = pair(90, 10)
+    walk.tick()
+
+    walk.tell(ResumeAsked(walk.now_s, "ada"))
+
+    assert walk.phase is Phase.SHIFTING
+
+
+def test_a_promote_before_the_weights_are_verified_again_is_refused() -> None:
+    walk = Walk().reach(Phase.BAKING, 4)
+    walk.weights = pair(50, 50)
+    walk.tick()
+    assert walk.phase is Phase.HELD
+
+    decision = walk.tell(PromoteAsked(walk.now_s, "ada", 4))
+
+    assert decision.refused
+    assert "resume it first" in decision.sentence
+
+
+def test_stable_switched_off_late_is_switched_on_again_while_the_guard_stands() -> None:
+    walk = Walk().reach(Phase.BAKING)
+    walk.tell(AbortAsked(walk.now_s, "ada"))
+    walk.reach(Phase.REVERTED)
+    walk.weights = pair(0, 0)
+
+    walk.tick()
+
+    assert walk.weights == pair(100, 0)
+
+
+def test_a_long_look_back_is_asked_in_coarse_bins() -> None:
+    source = replace(plan().source, lookback_s=7 * 86_400)
+    walk = Walk(plan=plan(source=source))
+
+    question = questions.needed(walk.plan, walk.rollout, walk.now_s)
+
+    assert question is not None
+    assert question.to_bin - question.from_bin <= questions.MAX_BINS
+    assert (question.to_bin - question.from_bin) * question.bin_s == 7 * 86_400
