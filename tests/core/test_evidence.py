@@ -1,36 +1,18 @@
 """Evidence gathers, folds and starts anew with a step; late data and sealing keep their rules."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.core import judge
-from shared.core.judge import Counts, Evidence, Kind, Risk, Step, Verdict, Weighing
+from shared.core.judge import Counts, Evidence, Kind
+from tests.weighed import HARM, QUIET, one, seen, step
 
-RISK = Risk()
-ALL = 10**6
-QUIET = Counts(3000, 30, 3000, 30)
-HARM = Counts(5400, 54, 600, 30)
 DEAD = Counts(5400, 54, 600, 400)
-
-
-def step(**changes: Any) -> Step:
-    return replace(Step(next_share=1.0, steps=5, sealed_before=ALL), **changes)
-
-
-def seen(bins: Iterable[Counts]) -> Evidence:
-    return judge.gather(judge.begin(0), enumerate(bins))
-
-
-def one(evidence: Evidence, at: Step | None = None, **more: Any) -> tuple[Verdict, Weighing]:
-    verdict = judge.weigh({"errors": evidence}, at or step(), RISK, **more)
-    return verdict, verdict.weighings[0]
 
 
 def from_json(text: str) -> Evidence:

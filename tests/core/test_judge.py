@@ -2,36 +2,18 @@
 
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.core import judge
-from shared.core.judge import Counts, Evidence, Kind, Risk, Step, Verdict, Weighing
+from shared.core.judge import Counts, Kind, Verdict, Weighing
+from tests.weighed import HARM, QUIET, RISK, one, seen, step
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parent / "judge-vectors.json").read_text(encoding="utf-8")
 )
-RISK = Risk()
-ALL = 10**6
-QUIET = Counts(3000, 30, 3000, 30)
-HARM = Counts(5400, 54, 600, 30)
-
-
-def step(**changes: Any) -> Step:
-    return replace(Step(next_share=1.0, steps=5, sealed_before=ALL), **changes)
-
-
-def seen(bins: Iterable[Counts]) -> Evidence:
-    return judge.gather(judge.begin(0), enumerate(bins))
-
-
-def one(evidence: Evidence, at: Step | None = None, **more: Any) -> tuple[Verdict, Weighing]:
-    verdict = judge.weigh({"errors": evidence}, at or step(), RISK, **more)
-    return verdict, verdict.weighings[0]
 
 
 # --- the reference values -------------------------------------------------------------------------

@@ -1,33 +1,14 @@
 """What the accepted risk implies: objectives, rehearsals, and simulated rollouts."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 import pytest
 
 from shared.core import judge
-from shared.core.judge import Counts, Evidence, Kind, Risk, Step, Verdict, Weighing
-
-RISK = Risk()
-ALL = 10**6
-QUIET = Counts(3000, 30, 3000, 30)
-
-
-def step(**changes: Any) -> Step:
-    return replace(Step(next_share=1.0, steps=5, sealed_before=ALL), **changes)
-
-
-def seen(bins: Iterable[Counts]) -> Evidence:
-    return judge.gather(judge.begin(0), enumerate(bins))
-
-
-def one(evidence: Evidence, at: Step | None = None, **more: Any) -> tuple[Verdict, Weighing]:
-    verdict = judge.weigh({"errors": evidence}, at or step(), RISK, **more)
-    return verdict, verdict.weighings[0]
-
+from shared.core.judge import Counts, Kind
+from tests.weighed import QUIET, RISK, one, seen, step
 
 # --- stable's own health and rehearsal ------------------------------------------------------------
 
