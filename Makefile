@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 AZURITE := .local/azurite/.installed
 
-.PHONY: demo up test check lint types imports docs lock clean
+.PHONY: demo up test check soak lint types imports docs lock clean
 
 demo: $(STAMP) $(AZURITE)
 	$(BIN)/python -m sandbox demo
@@ -21,6 +21,9 @@ check: lint types imports $(AZURITE)
 	$(BIN)/python -m pytest --cov --cov-report=
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='shared/core/*' --fail-under=100
+
+soak: $(STAMP)
+	$(BIN)/python -m tests.faults.soak $(or $(N),100000)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -20,6 +20,9 @@ from shared.wire import Alert, Ask, Start, read_alert, read_command
 # Abandoned messages come back at once: a pause before giving one up lets an outage pass.
 LONGEST_PAUSE_S = 20.0
 
+# An abort finds these without a claim, or about to lose it.
+GOING_BACK = frozenset({Phase.PROMOTED, Phase.RETREATING})
+
 log = logging.getLogger(__name__)
 
 
@@ -102,22 +105,36 @@ async def _create(world: World, message: Message, said: Start) -> None:
 
 
 async def _live_holder(world: World, profile: str) -> str | None:
-    """The rollout that holds the profile and has not ended."""
+    """The rollout that holds the profile and has not ended, its guard time included."""
     wanted = profile.casefold()
     for claim in await world.store.claims():
         if claim.profile.casefold() == wanted:
-            holder = await world.store.load(claim.rollout)
-            return claim.rollout if holder and holder.rollout.phase not in FINAL else None
+            return claim.rollout if await _is_live(world, claim.rollout) else None
     return None
 
 
+async def _is_live(world: World, name: str) -> bool:
+    """Whether a rollout still needs its profile: to move it, or to keep the canary at zero."""
+    stored = await world.store.load(name)
+    if stored is None:
+        return False
+    ended_s = world.clock.now_s() - stored.rollout.phase_since_s
+    guarded = stored.rollout.phase is Phase.REVERTED and ended_s < stored.plan.guard_s
+    return guarded or stored.rollout.phase not in FINAL
+
+
 async def _claim(world: World, profile: str, name: str) -> str:
-    """Claim the profile, or take it over from a rollout that has ended; returns the holder."""
+    """Claim the profile, or take it over from a rollout that has ended; returns the holder.
+
+    One that went on while it was taken over gets it back.
+    """
     claim = await world.store.claim(profile, name)
     if claim.rollout == name:
         return name
     if await _live_holder(world, profile) is None:
-        claim = await world.store.claim(profile, name, instead_of=claim)
+        before, claim = claim, await world.store.claim(profile, name, instead_of=claim)
+        if claim.rollout == name and await _is_live(world, before.rollout):
+            claim = await world.store.claim(profile, before.rollout, instead_of=claim)
     return claim.rollout
 
 
@@ -126,22 +143,27 @@ async def _ask(world: World, message: Message, said: Ask) -> None:
     stored = await world.store.load(said.rollout)
     if stored is None:
         raise RefusedError(f"rollout: there is none named {said.rollout}")
-    going_back = stored.rollout.phase is Phase.PROMOTED and isinstance(event, AbortAsked)
+    going_back = isinstance(event, AbortAsked) and stored.rollout.phase in GOING_BACK
     if going_back:
         holder = await _claim(world, stored.plan.profile, said.rollout)
         if holder != said.rollout:
-            raise RefusedError(f"abort: the profile belongs to {holder} by now; abort that one")
-    if refusal := await _submit_once(world, said.rollout, event, key(message)):
-        raise RefusedError(refusal)
+            belongs = f"abort: the profile belongs to {holder} by now; abort that one"
+            if stored.rollout.phase is Phase.RETREATING:
+                raise UnreachableError(belongs)
+            raise RefusedError(belongs)
+    refusal = await _submit_once(world, said.rollout, event, key(message))
     if going_back:
         await _claim_anew(world, stored.plan.profile, said.rollout)
+    if refusal:
+        raise RefusedError(refusal)
 
 
 async def _claim_anew(world: World, profile: str, name: str) -> None:
     """A release decided before the rollout went on must not find the claim it looked at."""
     claim = await world.store.claim(profile, name)
-    if claim.rollout == name:
-        await world.store.claim(profile, name, instead_of=claim)
+    if claim.rollout != name:
+        raise UnreachableError(f"{claim.rollout} took the profile of {name} over meanwhile")
+    await world.store.claim(profile, name, instead_of=claim)
 
 
 async def _submit_once(world: World, name: str, event: Event, message_key: str) -> str:

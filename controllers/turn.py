@@ -14,7 +14,7 @@ from shared.core import gates, questions, weights
 from shared.core.effects import Effect, ReleaseClaim, SetPercent, Tell
 from shared.core.events import Event, Ticked, TurnFailed
 from shared.core.machine import Decision, decide
-from shared.core.model import FINAL, Phase, Rollout
+from shared.core.model import FINAL, Pair, Phase, Rollout
 from shared.errors import ConflictError, LinnetError, UnreachableError
 from shared.ports import HistoryRow, Stored, World
 
@@ -201,21 +201,24 @@ async def write_weights(world: World, stored: Stored) -> None:
     if rollout.wanted_percent > 0 and gates.drift(plan, rollout, pair):
         return
     for write in weights.writes(pair, wanted) or ():
-        if rising and not await still_wished(world, rollout):
+        if rising and not await still_wished(world, stored, pair):
             return
+        pair = weights.apply(pair, write)
         name = plan.stable if write.arm == "stable" else plan.canary
         endpoint = traffic.profile.endpoint(name)
         if endpoint is not None:
             await world.traffic.write(plan.profile, endpoint, write)
 
 
-async def still_wished(world: World, rollout: Rollout) -> bool:
-    """Whether the stored record, read again, still wants this rise."""
-    latest = await world.store.load(rollout.name)
+async def still_wished(world: World, stored: Stored, expected: Pair) -> bool:
+    """Whether the record, read again, still wants this rise, and nobody else moved a weight."""
+    traffic = await world.traffic.see(stored.plan.profile)
+    latest = await world.store.load(stored.rollout.name)
     return (
         latest is not None
         and latest.rollout.phase is Phase.SHIFTING
-        and latest.rollout.generation == rollout.generation
+        and latest.rollout.generation == stored.rollout.generation
+        and gates.pair_of(stored.plan, traffic.profile) == expected
     )
 
 

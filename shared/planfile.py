@@ -173,7 +173,7 @@ class PlanIn(Strict):
     rescale: bool = False
     name_servers: Annotated[Seconds, Field(ge=0, le=3600)] = 60.0
     patience: Annotated[Seconds, Field(gt=0, le=DAY_S)] = 900.0
-    guard: Annotated[Seconds, Field(ge=0, le=DAY_S)] = 600.0
+    guard: Annotated[Seconds, Field(ge=0, le=DAY_S)] = 120.0
     unsure: Literal["hold", "retreat"] = "hold"
     blind: Literal["hold", "retreat"] = "hold"
 

@@ -47,8 +47,11 @@ def endpoints(
 
 
 def harm(plan: Plan, traffic: TrafficSeen) -> str:
-    """Why the profile itself shows the canary to be broken; empty when it does not."""
-    _, canary = endpoints(plan, traffic.profile)
+    """Why the profile itself calls for a retreat; empty when it does not."""
+    profile = traffic.profile
+    _, canary = endpoints(plan, profile)
+    if profile and profile.endpoints and not any(end.enabled for end in profile.endpoints):
+        return "every endpoint of the profile is disabled: nobody gets an answer"
     if canary and canary.enabled and canary.health.casefold() in BROKEN:
         return (
             f"Traffic Manager calls the canary endpoint {canary.name} {canary.health}: "

@@ -74,6 +74,8 @@ def weigh(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
 
 def watch(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     """HELD: nothing rises, harm still leads back, and a person's hand on the weights is learnt."""
+    if rollout.before is None and event.holder != rollout.name:
+        return turn_down(rollout, (f"the profile is claimed by {event.holder or 'nobody'}",))
     if rollout.before is None:
         return stay(rollout, rollout.sentence)
     rollout, verdict = look(plan, rollout, event, None)

@@ -128,7 +128,7 @@ MOVES: dict[Phase, dict[type[object], Cell]] = {
     HELD: dict(
         [
             STARTED,
-            on(Ticked, looks.watch, HELD, RETREATING),
+            on(Ticked, looks.watch, HELD, RETREATING, REFUSED),
             on(PromoteAsked, asks.promote, SHIFTING, PROMOTED),
             on(HoldAsked, asks.hold, HELD),
             on(ResumeAsked, asks.resume, PENDING, SHIFTING, BAKING),

@@ -152,17 +152,70 @@ async def test_a_second_rollout_on_the_same_profile_is_refused(town: Town) -> No
     assert await town.world.store.names() == ["shop-2.4"]
 
 
-async def test_the_next_rollout_takes_the_profile_over_once_the_last_has_ended(town: Town) -> None:
+async def test_the_next_rollout_waits_for_the_guard_time_of_a_reverted_one(town: Town) -> None:
+    """Until then a late write may still have to be undone."""
     await town.start()
     await town.command("abort")
     await town.reach(Phase.REVERTED)
 
     await town.start(name="shop-2.5")
-    await town.seconds(3)
+    assert "has a live rollout already, shop-2.4" in await only_reason(town)
+    town.world.clock.advance(6)
+    await town.start(name="shop-2.6")
 
-    assert (await town.rollout("shop-2.5")).wanted_percent == 1
-    assert [claim.rollout for claim in await town.world.store.claims()] == ["shop-2.5"]
-    assert town.share == 0.01
+    assert (await town.rollout("shop-2.6")).wanted_percent == 1
+    assert [claim.rollout for claim in await town.world.store.claims()] == ["shop-2.6"]
+
+
+async def test_a_rollout_that_goes_on_while_it_is_taken_over_gets_its_profile_back(
+    town: Town,
+) -> None:
+    """The next start has looked, sees it promoted, and claims; meanwhile somebody aborts it."""
+    await town.start()
+    await town.reach(Phase.PROMOTED)
+
+    async def abort_meanwhile(port: str, method: str, stage: Stage) -> None:
+        if (method, stage) == ("create", "after"):
+            town.world.store.hook = before_the_claim
+
+    async def before_the_claim(port: str, method: str, stage: Stage) -> None:
+        if (method, stage) == ("load", "after"):
+            town.world.store.hook = Town().world.store.hook
+            await town.command("abort")
+
+    town.world.store.hook = abort_meanwhile
+    await town.start(name="shop-2.5")
+
+    assert [claim.rollout for claim in await town.world.store.claims()] == ["shop-2.4"]
+    assert (await town.rollout("shop-2.5")).phase is Phase.REFUSED
+    await town.reach(Phase.REVERTED)
+    assert town.weights == pair(100, 0)
+
+
+async def test_an_abort_without_its_claim_takes_it_again_when_it_is_repeated(town: Town) -> None:
+    await town.start()
+    await town.reach(Phase.BAKING, 2)
+    await town.command("abort", id_="m-a")
+    town.world.store.holders.clear()
+
+    await town.command("abort", id_="m-a")
+
+    await town.reach(Phase.REVERTED)
+
+
+async def test_an_abort_that_finds_its_profile_taken_is_left_to_the_broker(town: Town) -> None:
+    await town.start()
+    await town.reach(Phase.BAKING, 2)
+    await town.command("abort")
+    town.world.store.holders.clear()
+    await town.start(name="shop-2.5", canary="purple")
+    stolen = await town.world.store.claim(PROFILE, "shop-2.6")
+    town.world.store.records["shop-2.6"] = town.world.store.records["shop-2.4"]
+    assert stolen.rollout == "shop-2.5"
+    town.world.store.records["shop-2.5"] = town.world.store.records["shop-2.4"]
+
+    with pytest.raises(UnreachableError, match="belongs to shop-2.5"):
+        await town.command("abort")
 
 
 async def test_the_claim_is_given_back_after_the_guard_time(town: Town) -> None:
@@ -444,6 +497,7 @@ async def test_a_redelivered_old_abort_leaves_a_newer_release_alone(town: Town) 
     await town.start()
     await town.command("abort", id_="m-a")
     await town.reach(Phase.REVERTED)
+    await town.seconds(6)
     await town.start(name="shop-2.5")
     while (await town.rollout("shop-2.5")).phase is not Phase.PROMOTED:
         await town.seconds(1)

@@ -364,3 +364,20 @@ async def test_each_tick_begins_with_another_rollout(
     await town.seconds(3)
 
     assert sorted(loaded[::3]) == ["a", "b", "c"]
+
+
+async def test_a_hand_between_two_writes_stops_the_second(town: Town) -> None:
+    """Somebody disables the canary just when stable was about to be disabled for 100 %."""
+    await town.start()
+    await town.reach(Phase.BAKING, 3)
+    count = len(town.world.traffic.journal)
+
+    async def meddle(port: str, method: str, stage: Stage) -> None:
+        if (method, stage) == ("write", "after") and len(town.world.traffic.journal) == count + 1:
+            town.world.traffic.set(PROFILE, "green", enabled=False)
+
+    town.world.traffic.hook = meddle
+    await town.reach(Phase.HELD)
+
+    assert town.weights.stable.enabled
+    assert len(town.world.traffic.journal) == count + 1

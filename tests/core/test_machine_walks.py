@@ -583,3 +583,26 @@ def test_a_long_look_back_is_asked_in_coarse_bins() -> None:
     assert question is not None
     assert question.to_bin - question.from_bin <= questions.MAX_BINS
     assert (question.to_bin - question.from_bin) * question.bin_s == 7 * 86_400
+
+
+def test_a_profile_that_answers_nobody_is_put_back() -> None:
+    """Never are both endpoints left disabled, whoever disabled them."""
+    for phase in (Phase.BAKING, Phase.HELD):
+        walk = Walk().reach(Phase.BAKING, 2)
+        if phase is Phase.HELD:
+            walk.tell(HoldAsked(walk.now_s, "ada"))
+        walk.weights = pair(0, 0)
+        walk.tick()
+
+        assert walk.phase is Phase.RETREATING
+        assert walk.weights == pair(100, 0)
+
+
+def test_a_held_start_that_lost_its_profile_ends() -> None:
+    walk = Walk()
+    walk.tell(HoldAsked(walk.now_s, "ada"))
+
+    walk.tick(holder="shop-2.5")
+
+    assert walk.phase is Phase.REFUSED
+    assert "claimed by shop-2.5" in walk.rollout.sentence

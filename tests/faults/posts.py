@@ -1,0 +1,71 @@
+"""What senders post in a schedule: commands, alerts and rubbish, each with words of its own."""
+
+from dataclasses import dataclass
+from random import Random
+
+from shared.ports import Message
+from tests.faults.place import HOMES, document, encoded
+from tests.town import alert_document
+
+KINDS = (
+    "start",
+    "promote",
+    "promote",
+    "hold",
+    "resume",
+    "resume",
+    "abort",
+    "abort",
+    "alert",
+    "alert",
+    "resolved",
+    "rubbish",
+)
+
+
+# Those that move weights, and so race.
+HASTY = ("start", "promote", "promote", "abort", "alert")
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A message on its way; `deliveries` counts this one too."""
+
+    queue: str
+    kind: str
+    rollout: str
+    message: Message
+    deliveries: int = 1
+
+    def __str__(self) -> str:
+        again = f" (delivery {self.deliveries})" if self.deliveries > 1 else ""
+        return f"{self.kind} {self.rollout} {self.message.id}{again}"
+
+
+def drawn(random: Random, kinds: tuple[str, ...], number: int, at_s: float, stage: str) -> Post:
+    """Some message; its id is also its reason, so that history tells which one it was."""
+    kind = "start" if stage == "nothing" and number == 1 else random.choice(kinds)
+    id_ = f"m-{number}"
+    name = random.choice(("shop-a",) * 6 + ("shop-b", "cart-a"))
+    if kind == "start":
+        name = random.choice(tuple(HOMES))
+    if stage == "nothing" and number == 1:
+        name = "shop-a"
+    queue = "alerts" if kind in {"alert", "resolved"} else "commands"
+    return Post(queue, kind, name, Message(id_, body(random, kind, name, id_), at_s))
+
+
+def body(random: Random, kind: str, name: str, id_: str) -> bytes:
+    """The bytes a sender would send."""
+    if kind == "rubbish":
+        return b'{"action": "explode"'
+    if kind in {"alert", "resolved"}:
+        alert = alert_document(condition="Fired" if kind == "alert" else "Resolved")
+        alert["data"]["essentials"]["alertId"] = id_
+        return encoded(alert)
+    said = {"action": kind, "by": "ada", "reason": id_}
+    if kind == "start":
+        return encoded({**said, "plan": document(name, random.choice((0, 0, 1, 2, 3)))})
+    if kind == "promote":
+        said["from_step"] = random.choice((1, 1, 2))  # type: ignore[assignment]  # JSON is mixed
+    return encoded({**said, "rollout": name})
