@@ -49,7 +49,6 @@ class Watched(Simulation):
         self.fallen = {name for name, rollout in self.known.items() if rollout.phase in DOWN}
         self.applied: set[tuple[str, str]] = set()
         self.begun = {name: step_floor(rollout) for name, rollout in self.known.items()}
-        self.came_back: set[str] = set()
         self.touches, self.writes = 0, dict.fromkeys(places.PROFILES, 0)
         self.crossed = False
         self.second_try: set[tuple[str, str]] = set()
@@ -98,10 +97,7 @@ class Watched(Simulation):
                 for key, other in self.known.items()
                 if key != name and places.HOMES[key] == home
             )
-            # Known: a start of another rollout takes the claim over within the guard time, and
-            # with it the watch over late writes (seed 4862).
-            mine = name in self.listeners()
-            watched = mine and (rollout.phase is Phase.RETREATING or not (over or wished))
+            watched = rollout.phase is Phase.RETREATING or not (over or wished)
             if watched and pair and pair.canary.enabled:
                 return f"{name} is {rollout.phase} while its canary is enabled"
         return ""
@@ -207,8 +203,6 @@ class Watched(Simulation):
         event = row.event
         if isinstance(event, PromoteAsked | ResumeAsked) and not row.refused:
             self.hands.pop(places.HOMES[name], None)
-        if before.phase is Phase.PROMOTED and after.phase is Phase.RETREATING:
-            self.came_back.add(name)
         if before.phase is Phase.SHIFTING and after.phase is Phase.BAKING:
             self.begun[name] = int(event.at_s // places.BIN_S) + 1
         if after.phase in DOWN:
