@@ -86,6 +86,9 @@ async def _start(world: World, message: Message, said: Start) -> None:
         await _create(world, message, said)
     holder = await _claim(world, plan.profile, plan.name)
     await take_turn(world, plan.name, holder)
+    stored = await world.store.load(plan.name)
+    if stored and stored.rollout.phase is Phase.REFUSED and not said.dry_run:
+        raise RefusedError(stored.rollout.sentence)
 
 
 async def _create(world: World, message: Message, said: Start) -> None:

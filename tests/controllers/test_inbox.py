@@ -133,6 +133,9 @@ async def test_an_endpoint_that_does_not_exist_refuses_the_rollout(town: Town) -
     rollout = await town.rollout()
     assert rollout.phase is Phase.REFUSED
     assert "no endpoint purple (it has: blue, green)" in rollout.sentence
+    [entry] = await town.world.store.rejected()
+    assert entry.reason == rollout.sentence
+    assert b'"purple"' in entry.message.body
 
 
 async def test_weights_that_cannot_express_the_plan_refuse_the_rollout(town: Town) -> None:

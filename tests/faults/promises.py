@@ -235,8 +235,14 @@ class Watched(Simulation):
                 self.breach(6, f"{post} was settled, but neither applied nor parked")
             # A message that was refused may be sent again and mean something by then.
             late = parked and (post.rollout, id_) not in self.second_try
-            if row is not None and late and not row["refused"]:
+            # A start that preflight turned down is kept with its bytes, beside its record.
+            if row is not None and late and not row["refused"] and not self.turned_down(post):
                 self.breach(6, f"{post} was applied, and then parked as refused")
+
+    def turned_down(self, post: Post) -> bool:
+        """Whether this is a start that ended before any traffic moved."""
+        known = self.known.get(post.rollout)
+        return post.kind == "start" and known is not None and known.phase is Phase.REFUSED
 
     # --- the end ----------------------------------------------------------------------------
 
