@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from shared.core.choices import (
+    LINNET,
     Choice,
     advance,
     go,
@@ -24,7 +25,6 @@ from shared.core.events import (
 )
 from shared.core.model import Hold, Phase, Plan, Rollout, step_name
 
-LINNET = "linnet"
 MAX_ERRORS_IN_A_ROW = 5
 RISING = frozenset({Phase.PENDING, Phase.SHIFTING, Phase.BAKING})
 

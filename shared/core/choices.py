@@ -11,6 +11,8 @@ from shared.core.effects import Effect, SetPercent, Tell
 from shared.core.model import Hold, Phase, Plan, Rollout, step_name
 
 FULL = 100.0
+# Who holds a rollout when no person did.
+LINNET = "linnet"
 
 
 @dataclass(frozen=True, slots=True)

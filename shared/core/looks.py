@@ -5,6 +5,7 @@ from dataclasses import replace
 from shared.core import gates, judge, preflight, questions
 from shared.core.choices import (
     FULL,
+    LINNET,
     Choice,
     advance,
     go,
@@ -19,13 +20,11 @@ from shared.core.events import Ticked
 from shared.core.judge import Kind, Verdict
 from shared.core.model import Hold, Outcome, Phase, Plan, Rollout, Sight, step_name
 
-LINNET = "linnet"
-
 
 def admit(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     """PENDING: preflight, then the first shift; or a refusal with every reason at once."""
-    if event.holder != rollout.name:
-        return turn_down(rollout, (f"the profile is claimed by {event.holder or 'nobody'}",))
+    if taken := claimed_by_another(rollout, event):
+        return turn_down(rollout, (taken,))
     found = preflight.check(plan, rollout, event)
     if found.problems:
         return turn_down(rollout, found.problems)
@@ -74,10 +73,9 @@ def weigh(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
 
 def watch(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     """HELD: nothing rises, harm still leads back, and a person's hand on the weights is learnt."""
-    if rollout.before is None and event.holder != rollout.name:
-        return turn_down(rollout, (f"the profile is claimed by {event.holder or 'nobody'}",))
     if rollout.before is None:
-        return stay(rollout, rollout.sentence)
+        taken = claimed_by_another(rollout, event)
+        return turn_down(rollout, (taken,)) if taken else stay(rollout, rollout.sentence)
     rollout, verdict = look(plan, rollout, event, None)
     if harm := harm_seen(plan, event, verdict):
         return retreat(rollout, harm)
@@ -142,6 +140,13 @@ def look(
         objectives=rollout.objectives,
     )
     return replace(rollout, verdict=verdict), verdict
+
+
+def claimed_by_another(rollout: Rollout, event: Ticked) -> str:
+    """Why a rollout that has not begun never will; empty while it holds the profile."""
+    if event.holder == rollout.name:
+        return ""
+    return f"the profile is claimed by {event.holder or 'nobody'}"
 
 
 def harm_seen(plan: Plan, event: Ticked, verdict: Verdict) -> str:

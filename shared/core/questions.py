@@ -56,7 +56,7 @@ def needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
         return Question(plan.source, bin_s, now - lookback_s(plan.source) // bin_s, now)
     if rollout.phase not in WATCHED or not rollout.evidence:
         return None
-    first = min(evidence.floor for evidence in rollout.evidence.values())
+    first = read_up_to(rollout)
     last = bin_at(at_s, rollout.bin_s) + 1
     return Question(plan.source, rollout.bin_s, first, min(last, first + MAX_BINS))
 
