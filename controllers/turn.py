@@ -14,7 +14,7 @@ from shared.core import gates, questions, weights
 from shared.core.effects import Effect, ReleaseClaim, SetPercent, Tell
 from shared.core.events import Event, Ticked, TurnFailed
 from shared.core.machine import Decision, decide
-from shared.core.model import FINAL, Pair, Phase, Rollout
+from shared.core.model import FINAL, Pair, Phase, ProfileSeen, Rollout
 from shared.errors import ConflictError, LinnetError, UnreachableError
 from shared.ports import HistoryRow, Stored, World
 
@@ -194,7 +194,10 @@ async def write_weights(world: World, stored: Stored) -> None:
     plan, rollout = stored.plan, stored.rollout
     traffic = await world.traffic.see(plan.profile)
     pair = gates.pair_of(plan, traffic.profile)
-    if traffic.profile is None or pair is None:
+    if traffic.profile is None:
+        return
+    if pair is None:
+        await write_left_over(world, stored, traffic.profile)
         return
     wanted = gates.wanted_pair(rollout)
     rising = weights.share(wanted) > weights.share(pair)
@@ -208,6 +211,15 @@ async def write_weights(world: World, stored: Stored) -> None:
         endpoint = traffic.profile.endpoint(name)
         if endpoint is not None:
             await world.traffic.write(plan.profile, endpoint, write)
+
+
+async def write_left_over(world: World, stored: Stored, profile: ProfileSeen) -> None:
+    """One endpoint of the pair is gone: what a return still owes the other."""
+    plan = stored.plan
+    write = gates.left_over(plan, stored.rollout, profile)
+    endpoint = profile.endpoint(plan.stable if write and write.arm == "stable" else plan.canary)
+    if write and endpoint:
+        await world.traffic.write(plan.profile, endpoint, write)
 
 
 async def still_wished(world: World, stored: Stored, expected: Pair) -> bool:

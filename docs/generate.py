@@ -3,6 +3,7 @@
 `make docs` writes them; a test fails when a document and the code have parted.
 """
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -32,8 +33,8 @@ def state_machine() -> str:
             "",
             "## Every cell",
             "",
-            "| phase | event | leads to |",
-            "| --- | --- | --- |",
+            "| phase | event | leads to | how |",
+            "| --- | --- | --- | --- |",
             *_cells(),
             "",
         ]
@@ -72,9 +73,10 @@ def _cells() -> list[str]:
         for event, cell in row.items():
             if isinstance(cell, Move):
                 leads = ", ".join(to for to in Phase if to in cell.to)
-                cells.append(f"| {phase} | {event.__name__} | {leads} |")
+                how = (inspect.getdoc(cell.choose) or "").partition("\n")[0]
+                cells.append(f"| {phase} | {event.__name__} | {leads} | {how} |")
             else:
-                cells.append(f"| {phase} | {event.__name__} | refused: {cell.words} |")
+                cells.append(f"| {phase} | {event.__name__} | refused | {cell.words} |")
     return cells
 
 

@@ -81,11 +81,19 @@ def abort(_plan: Plan, rollout: Rollout, event: AbortAsked) -> Choice:
 
 
 def alarm(_plan: Plan, rollout: Rollout, event: AlertFired) -> Choice:
-    """An alert the plan listens to: to zero. Before the start it is only part of the scenery."""
+    """An alert the plan listens to: to zero, unless it fired before any traffic had moved.
+
+    A hotfix must be possible during an incident, so what was firing then is the baseline.
+    """
     severity = "" if event.severity is None else f" (Sev{event.severity})"
     reason = f"Alert {event.rule}{severity} fired at {event.fired_at}"
     if rollout.before is None:
         return stay(rollout, f"{reason}; no traffic has moved, so it changes nothing.")
+    since_s = event.at_s if event.since_s is None else event.since_s
+    earlier_s = (rollout.moved_at_s or rollout.started_at_s) - since_s
+    if earlier_s > 0:
+        known = f"it was firing {earlier_s:.0f} s before any traffic moved, so it changes nothing"
+        return stay(rollout, f"{reason}; {known}.", (Tell(f"{reason}; {known}."),))
     return retreat(rollout, reason)
 
 

@@ -73,7 +73,10 @@ class AbortAsked:
 
 @dataclass(frozen=True, slots=True)
 class AlertFired:
-    """An alert this rollout listens to fired. Severity is 0 (worst) to 4, None when not told."""
+    """An alert this rollout listens to fired. Severity is 0 (worst) to 4, None when not told.
+
+    `since_s` is when it began to fire without a break, which may be long before this message.
+    """
 
     at_s: float
     alert_id: str
@@ -81,6 +84,7 @@ class AlertFired:
     severity: int | None
     targets: tuple[str, ...]
     fired_at: str
+    since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

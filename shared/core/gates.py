@@ -17,6 +17,7 @@ from shared.core.model import (
     Sight,
     TrafficSeen,
 )
+from shared.core.weights import Write
 
 # Monitor statuses in which Traffic Manager gives an endpoint out (azure.md, section 1).
 SERVING = frozenset({"online", "checkingendpoint", "unmonitored"})
@@ -95,6 +96,36 @@ def drift(plan: Plan, rollout: Rollout, pair: Pair) -> str:
     )
 
 
+def replaced(plan: Plan, rollout: Rollout, profile: ProfileSeen | None) -> str:
+    """Why an endpoint is not the one that preflight looked at; empty when both are."""
+    now = places(plan, profile)
+    for name, was, place in zip((plan.stable, plan.canary), rollout.places, now, strict=False):
+        if place != was:
+            return (
+                f"endpoint {name} is {place} now and was {was} at the start: "
+                "preflight and evidence are about the old one; put it back or abort"
+            )
+    return ""
+
+
+def slower(rollout: Rollout, profile: ProfileSeen | None) -> str:
+    """Why the bins are too short by now: answers live longer in caches than at the start."""
+    if profile is None or profile.ttl_s <= rollout.ttl_s:
+        return ""
+    return (
+        f"the profile's TTL is {profile.ttl_s} s now and was {rollout.ttl_s} s at the start: "
+        "caches outlive the steps' bins; put it back or abort"
+    )
+
+
+def places(plan: Plan, profile: ProfileSeen | None) -> tuple[str, ...]:
+    """Where stable and canary point: kind and target, as people say it. Empty if one is gone."""
+    stable, canary = endpoints(plan, profile)
+    if stable is None or canary is None:
+        return ()
+    return tuple(f"{end.target.casefold()} ({end.kind})" for end in (stable, canary))
+
+
 def wanted_pair(rollout: Rollout) -> Pair:
     """The pair that the record wants in force. Only for a rollout that has begun."""
     if rollout.before is None:
@@ -121,7 +152,33 @@ def safe(plan: Plan, traffic: TrafficSeen) -> bool:
 def restored(plan: Plan, rollout: Rollout, traffic: TrafficSeen) -> bool:
     """Whether nothing is left to write for a return: all as before, or nothing there to write."""
     pair = pair_of(plan, traffic.profile)
-    return pair is None or pair == wanted_pair(rollout)
+    if pair is None:
+        return left_over(plan, rollout, traffic.profile) is None
+    return pair == wanted_pair(rollout)
+
+
+def left_over(plan: Plan, rollout: Rollout, profile: ProfileSeen | None) -> Write | None:
+    """What a return still owes when one of the two endpoints is gone; None when nothing.
+
+    Stable serves as before. The canary goes off only where somebody else answers.
+    """
+    stable, canary = endpoints(plan, profile)
+    if profile is None or rollout.wanted_percent > 0:
+        return None
+    wanted = wanted_pair(rollout)
+    if stable and not canary and Arm(stable.weight, stable.enabled) != wanted.stable:
+        return Write("stable", wanted.stable)
+    if canary and canary.enabled and not stable and _others_serve(profile, canary):
+        return Write("canary", wanted.canary)
+    return None
+
+
+def _others_serve(profile: ProfileSeen, canary: EndpointSeen) -> bool:
+    return any(
+        end.enabled and end.health.casefold() in SERVING
+        for end in profile.endpoints
+        if end is not canary
+    )
 
 
 def spoken(plan: Plan, pair: Pair) -> str:

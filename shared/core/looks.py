@@ -20,6 +20,9 @@ from shared.core.events import Ticked
 from shared.core.judge import Kind, Verdict
 from shared.core.model import Hold, Outcome, Phase, Plan, Rollout, Sight, step_name
 
+# After so many bins without a look, the first one only looks.
+UNWATCHED_BINS = 5
+
 
 def admit(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     """PENDING: preflight, then the first shift; or a refusal with every reason at once."""
@@ -28,10 +31,10 @@ def admit(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     found = preflight.check(plan, rollout, event)
     if found.problems:
         return turn_down(rollout, found.problems)
-    if found.waiting:
-        if event.at_s - rollout.phase_since_s > plan.patience_s:
-            return turn_down(rollout, (found.waiting,))
-        return stay(rollout, f"Preflight waits: {found.waiting}.")
+    if found.waiting and event.at_s - rollout.phase_since_s > plan.patience_s:
+        return turn_down(rollout, (found.waiting,))
+    if waits := found.waiting or unwatched(rollout, event):
+        return stay(seen(rollout, event), f"Preflight waits: {waits}.")
     if rollout.dry_run:
         passed = "Dry run: preflight passed, nothing was changed."
         return go(replace(rollout, reasons=(passed,)), Phase.REFUSED, passed)
@@ -50,7 +53,8 @@ def settle(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     if gates.pair_of(plan, event.traffic.profile) != gates.wanted_pair(rollout):
         return delayed(plan, rollout, event, "the weights are not in force yet")
     verified_at_s = rollout.verified_at_s or event.at_s
-    rollout = replace(rollout, verified_at_s=verified_at_s)
+    verified = gates.wanted_pair(rollout)
+    rollout = replace(rollout, verified_at_s=verified_at_s, last_pair=verified)
     if event.at_s - verified_at_s < settle_s(plan, rollout):
         return stay(rollout, f"Weights verified; {settle_s(plan, rollout):g} s for the caches.")
     return bake(plan, rollout, event)
@@ -58,12 +62,16 @@ def settle(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
 
 def weigh(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     """BAKING: back on harm, hold on trouble, rise on a pass, and never rise blind."""
-    rollout, verdict = look(plan, rollout, event, next_share(plan, rollout))
+    waited = unwatched(rollout, event)
+    rollout, verdict = look(plan, seen(rollout, event), event, next_share(plan, rollout))
     if harm := harm_seen(plan, event, verdict):
         return retreat(rollout, harm)
-    seen = event.traffic.sight is not Sight.FAILED
-    if problem := (seen and trouble_or_drift(plan, rollout, event)) or sick_stable(plan, rollout):
+    visible = event.traffic.sight is not Sight.FAILED
+    drifted = visible and trouble_or_drift(plan, rollout, event)
+    if problem := drifted or sick_stable(plan, rollout):
         return hold_for(rollout, problem)
+    if waited:
+        return stay(rollout, f"{verdict.sentence.removesuffix('.')}; {waited}.")
     if verdict.kind is Kind.PASS:
         return passed(plan, rollout, event, verdict)
     if verdict.kind is Kind.BLIND:
@@ -97,8 +105,10 @@ def drain(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     verified_at_s = rollout.verified_at_s or event.at_s
     rollout = replace(rollout, verified_at_s=verified_at_s)
     left = () if gates.restored(plan, rollout, event.traffic) else lower
-    if left or event.at_s - verified_at_s < settle_s(plan, rollout):
-        return stay(rollout, f"At zero; {settle_s(plan, rollout):g} s for the caches.", left)
+    profile = event.traffic.profile
+    caches_s = max(profile.ttl_s if profile else 0, rollout.ttl_s) + plan.name_servers_s
+    if left or event.at_s - verified_at_s < caches_s:
+        return stay(rollout, f"At zero; {caches_s:g} s for the caches.", left)
     return go(rollout, Phase.REVERTED, "Reverted: the canary is at zero and its caches are out.")
 
 
@@ -113,6 +123,28 @@ def guard(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     if rollout.phase is Phase.REVERTED and seen and not gates.safe(plan, event.traffic):
         return stay(rollout, rollout.sentence, (SetPercent(0.0, rollout.generation),))
     return stay(rollout, rollout.sentence)
+
+
+# --- when it was last looked ---------------------------------------------------------------
+
+
+def unwatched(rollout: Rollout, event: Ticked) -> str:
+    """Why this look may not lead to a rise: the controller was away before it; empty otherwise."""
+    last_s = max(rollout.looked_at_s or 0.0, rollout.phase_since_s)
+    away_s = event.at_s - last_s
+    if away_s <= UNWATCHED_BINS * rollout.bin_s:
+        return ""
+    return f"this is the first look in {away_s:.0f} s, and nothing rises on it"
+
+
+def seen(rollout: Rollout, event: Ticked) -> Rollout:
+    """The rollout with this look noted; once a bin is enough, since each note is a history row."""
+    last_s = max(rollout.looked_at_s or 0.0, rollout.phase_since_s)
+    return (
+        replace(rollout, looked_at_s=event.at_s)
+        if event.at_s - last_s >= rollout.bin_s
+        else rollout
+    )
 
 
 # --- what a look shows ----------------------------------------------------------------------
@@ -160,7 +192,10 @@ def trouble_or_drift(plan: Plan, rollout: Rollout, event: Ticked) -> str:
     """Why nothing may rise, as the profile shows it."""
     if trouble := gates.trouble(plan, event.traffic):
         return trouble
-    pair = gates.pair_of(plan, event.traffic.profile)
+    profile = event.traffic.profile
+    if changed := gates.replaced(plan, rollout, profile) or gates.slower(rollout, profile):
+        return changed
+    pair = gates.pair_of(plan, profile)
     return gates.drift(plan, rollout, pair) if pair else ""
 
 

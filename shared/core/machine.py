@@ -109,7 +109,7 @@ MOVES: dict[Phase, dict[type[object], Cell]] = {
             on(HoldAsked, asks.hold, HELD),
             NOT_HELD,
             on(AbortAsked, asks.abort, RETREATING),
-            on(AlertFired, asks.alarm, RETREATING),
+            on(AlertFired, asks.alarm, SHIFTING, RETREATING),
             on(TurnFailed, asks.stumble, SHIFTING, HELD),
         ]
     ),
@@ -121,7 +121,7 @@ MOVES: dict[Phase, dict[type[object], Cell]] = {
             on(HoldAsked, asks.hold, HELD),
             NOT_HELD,
             on(AbortAsked, asks.abort, RETREATING),
-            on(AlertFired, asks.alarm, RETREATING),
+            on(AlertFired, asks.alarm, BAKING, RETREATING),
             on(TurnFailed, asks.stumble, BAKING, HELD),
         ]
     ),

@@ -230,7 +230,9 @@ class Rollout:
 
     `sequence` counts history rows, `generation` counts changes of `wanted_percent`;
     `scale` is the sum the pair's weights keep; `last_pair` is what was last verified;
-    `last_error` is the history row of the last failed turn.
+    `last_error` is the history row of the last failed turn; `moved_at_s` is when traffic was
+    first to move; `looked_at_s` is the last look that a rise could have come from, to the bin;
+    `places` is where stable and canary pointed at the start.
     """
 
     name: str
@@ -246,6 +248,7 @@ class Rollout:
     generation: int = 0
     before: Pair | None = None
     last_pair: Pair | None = None
+    places: tuple[str, ...] = ()
     scale: int = 0
     ttl_s: int = 0
     bin_s: int = 60
@@ -261,6 +264,8 @@ class Rollout:
     reasons: tuple[str, ...] = ()
     errors_in_a_row: int = 0
     last_error: int = 0
+    moved_at_s: float | None = None
+    looked_at_s: float | None = None
 
 
 def newborn(plan: Plan, at_s: float, by: str, *, dry_run: bool) -> Rollout:

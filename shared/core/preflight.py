@@ -45,12 +45,14 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
         rollout,
         before=pair,
         last_pair=pair,
+        places=gates.places(plan, profile),
         scale=scale_for(plan, pair),
         ttl_s=profile.ttl_s,
         bin_s=bin_s,
         evidence=questions.begin(plan, ticked.at_s, bin_s),
         baseline=questions.baseline(plan, ticked.answer),
         last_row_s=ticked.answer.newest_s,
+        moved_at_s=ticked.at_s,
     )
 
 
