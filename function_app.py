@@ -38,6 +38,12 @@ def message(queue: str, trigger: func.ServiceBusMessage) -> Message:
     )
 
 
+def authorization(req: func.HttpRequest) -> str | None:
+    """What the caller shows besides the function key."""
+    shown = req.headers.get("Authorization")
+    return None if shown is None else str(shown)
+
+
 def answer(body: object, status: int = 200) -> func.HttpResponse:
     """JSON over HTTP."""
     text = json.dumps(body, indent=2)
@@ -65,6 +71,61 @@ async def commands(msg: func.ServiceBusMessage) -> None:
 async def alerts(msg: func.ServiceBusMessage) -> None:
     """Alerts of the common schema."""
     await inbox.receive_alert(world(), message("alerts", msg))
+
+
+@app.service_bus_queue_trigger(
+    "msg",
+    "ServiceBus",
+    "%COMMANDS_QUEUE%/$deadletterqueue",
+    data_type=func.DataType.BINARY,
+)
+async def dead_commands(msg: func.ServiceBusMessage) -> None:
+    """Commands the broker gave up on."""
+    await inbox.receive_dead(world(), message("commands", msg), "commands")
+
+
+@app.service_bus_queue_trigger(
+    "msg", "ServiceBus", "%ALERTS_QUEUE%/$deadletterqueue", data_type=func.DataType.BINARY
+)
+async def dead_alerts(msg: func.ServiceBusMessage) -> None:
+    """Alerts the broker gave up on."""
+    await inbox.receive_dead(world(), message("alerts", msg), "alerts")
+
+
+@app.route("alerts", methods=["POST"])
+async def post_alert(req: func.HttpRequest) -> func.HttpResponse:
+    """An action group's webhook."""
+    status, told = await api.post(world(), "alerts", authorization(req), req.get_body())
+    return answer(told, status)
+
+
+@app.route("rollouts", methods=["POST"])
+async def post_command(req: func.HttpRequest) -> func.HttpResponse:
+    """A command, as the commands queue takes it."""
+    status, told = await api.post(world(), "commands", authorization(req), req.get_body())
+    return answer(told, status)
+
+
+@app.route("rejected/{key}", methods=["POST"])
+async def resend(req: func.HttpRequest) -> func.HttpResponse:
+    """A rejected message once more."""
+    status, told = await api.resend(world(), authorization(req), req.route_params["key"])
+    return answer(told, status)
+
+
+@app.route("alerts", methods=["GET"])
+async def alerts_heard(req: func.HttpRequest) -> func.HttpResponse:
+    """Alerts and who listened."""
+    del req
+    return answer(await api.alerts(world()))
+
+
+@app.route("rollouts/{name}/replay", methods=["GET"])
+async def replay(req: func.HttpRequest) -> func.HttpResponse:
+    """A rollout's history, decided again."""
+    name = req.route_params["name"]
+    found = await api.replay(world(), name)
+    return answer(found or {"error": f"there is no rollout {name}"}, 200 if found else 404)
 
 
 @app.route("rollouts", methods=["GET"])

@@ -1,7 +1,8 @@
 """The operator's command: posts to the commands queue, as any Service Bus client would.
 
 Reads where things are from the environment: the queue from the settings of the deployment
-(ServiceBus, COMMANDS_QUEUE), what HTTP shows from LINNET_URL and LINNET_KEY.
+(ServiceBus, COMMANDS_QUEUE), what HTTP shows from LINNET_URL and LINNET_KEY, and a token for a
+deployment that asks for an app role from LINNET_TOKEN.
 """
 
 import asyncio
@@ -33,6 +34,8 @@ console = Console()
 Name = Annotated[str, typer.Argument(help="The rollout's name.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the history.")]
 MAX_ROWS = 30
+# How much of a message's key is shown, and is enough to name it.
+SHORT = 12
 
 
 @app.command()
@@ -116,10 +119,45 @@ def show(name: Name) -> None:
 @app.command()
 def rejected() -> None:
     """Show messages that could not be used, and why."""
-    table = Table("at", "queue", "id", "reason", box=None)
+    table = Table("at", "queue", "key", "reason", box=None)
     for row in _get("rejected")["rejected"]:
-        table.add_row(row["at"][:19], row["queue"], row["id"], row["reason"])
+        table.add_row(row["at"][:19], row["queue"], row["key"][:SHORT], row["reason"])
     console.print(table)
+
+
+@app.command()
+def resend(
+    key: Annotated[str, typer.Argument(help="The message's key, or how it begins, as listed.")],
+) -> None:
+    """Post a rejected message again, after what was wrong has been mended."""
+    keys = [row["key"] for row in _get("rejected")["rejected"] if row["key"].startswith(key)]
+    if len(keys) != 1:
+        console.print(f"[red]{len(keys)} rejected messages have a key like {key}[/]")
+        raise typer.Exit(1)
+    told = _call("POST", f"rejected/{keys[0]}")
+    console.print(f"posted to {told['queue']} as message {told['queued']}")
+
+
+@app.command()
+def alerts() -> None:
+    """Show the alerts that were heard, and who listened."""
+    table = Table("last fired", "since", "severity", "rule", "listeners", box=None)
+    for row in _get("alerts")["alerts"]:
+        last = "resolved" if row["resolved"] else row["last"][:19]
+        who = ", ".join(row["listeners"]) or "nobody"
+        severity = "" if row["severity"] is None else f"Sev{row['severity']}"
+        table.add_row(last, row["since"][:19], severity, row["rule"], who)
+    console.print(table)
+
+
+@app.command()
+def replay(name: Name) -> None:
+    """Decide a rollout's stored history again, and say whether it gives the stored record."""
+    found = _get(f"rollouts/{name}/replay")
+    if not found["reproduced"]:
+        console.print(f"[red]{name}: {found['difference']}[/]", soft_wrap=True)
+        raise typer.Exit(1)
+    console.print(f"{name}: {found['rows']} rows, decided again, give the stored record")
 
 
 def _tells(row: dict[str, Any]) -> bool:
@@ -143,14 +181,20 @@ def _post(command: dict[str, Any]) -> None:
 
 
 def _get(path: str) -> dict[str, Any]:
+    return _call("GET", path)
+
+
+def _call(method: str, path: str) -> dict[str, Any]:
     url = os.environ.get("LINNET_URL", "http://127.0.0.1:7071").rstrip("/")
     headers = {"x-functions-key": os.environ.get("LINNET_KEY", "")}
+    if token := os.environ.get("LINNET_TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
 
     async def fetch() -> dict[str, Any]:
         timeout = aiohttp.ClientTimeout(total=30)
         async with (
             aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
-            session.get(f"{url}/api/{path}") as response,
+            session.request(method, f"{url}/api/{path}") as response,
         ):
             found: dict[str, Any] = await response.json()
             return found

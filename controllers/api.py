@@ -1,20 +1,32 @@
-"""What HTTP shows: rollouts, one rollout with its reasons, rejected messages, health."""
+"""What HTTP shows and accepts: rollouts with their reasons, alerts, rejected messages, health.
+
+What is posted is only looked at and put into its queue: the queue keeps it, whatever comes.
+"""
 
 import base64
+import hashlib
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
+from uuid import uuid4
 
+from controllers.replay import replay as replayed
 from shared.core import weights
+from shared.core.alerts import Spell
 from shared.core.judge import Verdict
 from shared.core.model import FINAL, Pair, Plan, Rollout
-from shared.errors import UnreachableError
+from shared.errors import ForbiddenError, RefusedError, UnreachableError
 from shared.ports import HistoryRow, Rejected, World
 from shared.record import row_to_dict
+from shared.wire import read_alert, read_command
 
 SHOWN_ROWS = 200
 SHOWN_BYTES = 262_144
 
 type Json = dict[str, Any]
+type Answer = tuple[int, Json]
+type Queue = Literal["commands", "alerts"]
+
+READERS = {"commands": read_command, "alerts": read_alert}
 
 
 async def rollouts(world: World) -> Json:
@@ -46,6 +58,53 @@ async def rollout(world: World, name: str) -> Json | None:
 async def rejected(world: World) -> Json:
     """Messages that could not be used: why, when, and their bytes in base64."""
     return {"rejected": [_rejected(entry) for entry in await world.store.rejected()]}
+
+
+async def replay(world: World, name: str) -> Json | None:
+    """Whether the rollout's history, decided again, gives its record; None when there is none."""
+    found = await replayed(world, name)
+    if found is None:
+        return None
+    same = not found.difference
+    return {"name": name, "rows": found.rows, "reproduced": same, "difference": found.difference}
+
+
+async def alerts(world: World) -> Json:
+    """The alerts that were heard, the latest first, and who listened to them."""
+    spells = sorted(await world.store.spells(), key=lambda spell: -spell.last_s)
+    return {"alerts": [_spell(spell) for spell in spells[:SHOWN_ROWS]]}
+
+
+async def post(world: World, queue: Queue, authorization: str | None, body: bytes) -> Answer:
+    """Put a command or an alert into its queue: 202 once it is there, otherwise why it is not.
+
+    An alert that is sent again because its answer was lost has the same id, a command has not:
+    to hold, resume and hold again is three wishes.
+    """
+    try:
+        await world.doors[queue].admit(authorization)
+        _look_at(world, queue, body)
+        digest = hashlib.sha256(body).hexdigest()
+        message_id = f"http-{digest}" if queue == "alerts" else f"http-{uuid4()}"
+        await world.queues.send(_name(world, queue), body, message_id)
+    except (ForbiddenError, RefusedError, UnreachableError) as error:
+        return _failed(error)
+    return 202, {"queued": message_id}
+
+
+async def resend(world: World, authorization: str | None, key: str) -> Answer:
+    """Post a rejected message again, after what was wrong has been mended."""
+    try:
+        await world.doors["commands"].admit(authorization)
+        entry = await world.store.rejected_one(key)
+        if entry is None:
+            return 404, {"error": f"there is no rejected message {key}"}
+        message_id = f"again-{key[:32]}-{world.clock.now_s():.0f}"
+        queue = _name(world, entry.queue)
+        await world.queues.send(queue, entry.message.body, message_id)
+    except (ForbiddenError, RefusedError, UnreachableError) as error:
+        return _failed(error)
+    return 202, {"queued": message_id, "queue": queue}
 
 
 async def health(world: World) -> tuple[bool, Json]:
@@ -146,8 +205,41 @@ def timestamp(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
 
 
+def _look_at(world: World, queue: Queue, body: bytes) -> None:
+    """Raises RefusedError for what the inbox could not use."""
+    limit = world.settings.max_message_bytes
+    if len(body) > limit:
+        raise RefusedError(f"{len(body)} bytes, at most {limit} are allowed")
+    READERS[queue](body)
+
+
+def _name(world: World, queue: str) -> str:
+    named = {"commands": world.settings.commands_queue, "alerts": world.settings.alerts_queue}
+    return named[queue]
+
+
+def _failed(error: ForbiddenError | RefusedError | UnreachableError) -> Answer:
+    """An error as HTTP says it: theirs is 400, 401 or 403; ours is 503, to be tried again."""
+    if isinstance(error, ForbiddenError):
+        return error.status, {"error": str(error)}
+    return 400 if isinstance(error, RefusedError) else 503, {"error": str(error)}
+
+
+def _spell(spell: Spell) -> Json:
+    return {
+        "rule": spell.rule,
+        "severity": spell.severity,
+        "targets": list(spell.targets),
+        "since": timestamp(spell.since_s),
+        "last": timestamp(spell.last_s),
+        "resolved": None if spell.resolved_s is None else timestamp(spell.resolved_s),
+        "listeners": list(spell.listeners),
+    }
+
+
 def _rejected(entry: Rejected) -> Json:
     return {
+        "key": entry.key,
         "id": entry.message.id,
         "queue": entry.queue,
         "reason": entry.reason,

@@ -7,10 +7,14 @@ Raising leaves it to the broker, which delivers it again and at last dead-letter
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Literal
 
 from controllers.turn import act, converge, row_of, submit, take_turn
-from shared.core.events import AbortAsked, Event, StartAsked
+from shared.core import alerts
+from shared.core.alerts import MAX_LISTENERS
+from shared.core.events import AbortAsked, AlertFired, Event, StartAsked
 from shared.core.machine import decide
 from shared.core.model import FINAL, Phase, newborn
 from shared.errors import ConflictError, RefusedError, UnreachableError
@@ -19,11 +23,18 @@ from shared.wire import Alert, Ask, Start, read_alert, read_command
 
 # Abandoned messages come back at once: a pause before giving one up lets an outage pass.
 LONGEST_PAUSE_S = 20.0
+# What a row can hold of a message; the Standard tier delivers at most half of it.
+KEPT_BYTES = 524_288
 
 # An abort finds these without a claim, or about to lose it.
 GOING_BACK = frozenset({Phase.PROMOTED, Phase.RETREATING})
 
+type Queue = Literal["commands", "alerts"]
+
 log = logging.getLogger(__name__)
+
+
+type Handler = Callable[[World, Message], Awaitable[None]]
 
 
 async def receive_command(world: World, message: Message) -> None:
@@ -36,22 +47,51 @@ async def receive_alert(world: World, message: Message) -> None:
     await _settle(world, message, "alerts", _alert)
 
 
-async def _settle(
-    world: World,
-    message: Message,
-    queue: str,
-    handle: Callable[[World, Message], Awaitable[None]],
-) -> None:
+async def receive_dead(world: World, message: Message, queue: Queue) -> None:
+    """One message the broker gave up on: an abort that outlived an outage is obeyed after it.
+
+    What no delivery can handle is kept with its error, or it would come for ever.
+    """
+    try:
+        await _settle(world, message, queue, HANDLERS[queue])
+    except (UnreachableError, TimeoutError):
+        raise
+    except Exception as error:
+        log.exception("message %s of %s cannot be handled", message.id, queue)
+        first_line = str(error).partition("\n")[0][:300]
+        reason = f"every delivery failed, at last with {type(error).__name__}: {first_line}"
+        await _park(world, message, queue, reason)
+
+
+async def _settle(world: World, message: Message, queue: Queue, handle: Handler) -> None:
+    try:
+        refusal = await _refusal(world, message, handle)
+        if refusal:
+            log.warning("message %s of %s rejected: %s", message.id, queue, refusal)
+            await _park(world, message, queue, refusal)
+    except (UnreachableError, TimeoutError):
+        await world.clock.sleep(min(2.0**message.deliveries, LONGEST_PAUSE_S))
+        raise
+
+
+async def _refusal(world: World, message: Message, handle: Handler) -> str:
+    """Handle the message; returns why it cannot be used, empty when it could."""
     try:
         _bound(message, world.settings.max_message_bytes)
         async with asyncio.timeout(world.settings.turn_deadline_s):
             await handle(world, message)
     except RefusedError as refused:
-        log.warning("message %s of %s rejected: %s", message.id, queue, refused)
-        await world.store.reject(Rejected(message, queue, str(refused), world.clock.now_s()))
-    except (UnreachableError, TimeoutError):
-        await world.clock.sleep(min(2.0**message.deliveries, LONGEST_PAUSE_S))
-        raise
+        return str(refused)
+    return ""
+
+
+async def _park(world: World, message: Message, queue: Queue, reason: str) -> None:
+    """Keep the message; of one that no row could hold, as much as fits and what it was."""
+    size, digest = len(message.body), hashlib.sha256(message.body).hexdigest()
+    if size > KEPT_BYTES:
+        reason = f"{reason} (the first {KEPT_BYTES} bytes are kept; sha256 of all: {digest})"
+        message = replace(message, body=message.body[:KEPT_BYTES])
+    await world.store.reject(Rejected(message, queue, reason, world.clock.now_s()))
 
 
 def key(message: Message) -> str:
@@ -186,27 +226,49 @@ async def _submit_once(world: World, name: str, event: Event, message_key: str) 
 
 
 async def _alert(world: World, message: Message) -> None:
-    alert = read_alert(message.body)
-    if not alert.fired:
-        log.info("alert %s is resolved: nothing to do", alert.rule)
-        return
+    """Who listens is told first, since seconds count; then the alert is remembered for them all."""
+    alert, at_s = read_alert(message.body), world.clock.now_s()
+    known, claims = await asyncio.gather(world.store.heard(alert.key), world.store.claims())
+    before, now = known.spell if known else None, alert.spell(at_s)
+    if alert.fired:
+        spell = alerts.fired(before, now, world.settings.alert_lapse_s)
+        event = alert.event(at_s, spell.since_s)
+        names = [claim.rollout for claim in claims]
+        listeners = await _warn_all(world, names, alert, event, key(message))
+        spell = replace(spell, listeners=listeners)
+    else:
+        log.info("alert %s is resolved: it is noted and changes nothing", alert.rule)
+        spell = alerts.resolved(before, now, alert.resolved_s or at_s)
+    try:
+        await world.store.hear(spell, known)
+    except ConflictError as error:
+        raise UnreachableError(f"alert {alert.rule} came twice at once: {error}") from error
+
+
+async def _warn_all(
+    world: World, names: list[str], alert: Alert, event: AlertFired, message_key: str
+) -> tuple[str, ...]:
+    """Tell every rollout that listens; returns who does. One that cannot be told stops no other."""
     warned = await asyncio.gather(
-        *(_warn(world, claim.rollout, alert, message) for claim in await world.store.claims()),
-        return_exceptions=True,
+        *(_warn(world, name, alert, event, message_key) for name in names), return_exceptions=True
     )
     for outcome in warned:
         if isinstance(outcome, BaseException):
             raise outcome
-    if not any(warned):
+    listeners = tuple(name for name, listens in zip(names, warned, strict=True) if listens)
+    if not listeners:
         log.warning("nobody listens to alert %s (%s)", alert.rule, alert.alert_id)
+    return listeners[:MAX_LISTENERS]
 
 
-async def _warn(world: World, name: str, alert: Alert, message: Message) -> bool:
+async def _warn(world: World, name: str, alert: Alert, event: AlertFired, message_key: str) -> bool:
     """Tell one rollout, if it listens; one that is over keeps it as history, no bad message."""
     stored = await world.store.load(name)
     if stored is None or not any(alert.concerns(match) for match in stored.plan.rollback_on):
         return False
-    event = alert.event(world.clock.now_s())
-    if refusal := await _submit_once(world, name, event, key(message)):
+    if refusal := await _submit_once(world, name, event, message_key):
         log.info("%s: %s", name, refusal)
     return True
+
+
+HANDLERS: Mapping[Queue, Handler] = {"commands": _command, "alerts": _alert}

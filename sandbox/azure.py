@@ -15,11 +15,12 @@ from typing import Final, Self
 
 from aiohttp import web
 
-from sandbox import arm_http, identity, logs_http
+from sandbox import arm_http, entra, identity, logs_http
 from sandbox.arm import TrafficManager
 from sandbox.clock import Clock, utc_now
 from sandbox.control import Control
 from sandbox.dns import LOOPBACK, DnsAnswerer
+from sandbox.entra import Entra
 from sandbox.faults import Faults
 from sandbox.identity import Identity
 from sandbox.logs import WorkspaceLogs
@@ -50,6 +51,7 @@ class LocalAzure:
     def __init__(self, options: LocalOptions | None = None) -> None:
         self._options = chosen = options or LocalOptions()
         self.identity = Identity()
+        self.entra = Entra()
         self.faults = Faults(chosen.clock)
         self.traffic = TrafficManager(
             clock=chosen.clock,
@@ -107,6 +109,7 @@ class LocalAzure:
             client_max_size=MAX_BODY_BYTES, middlewares=[self.faults.middleware()]
         )
         identity.add_routes(app, self.identity)
+        entra.add_routes(app, self.entra)
         arm_http.add_routes(app, self.traffic, self.identity)
         logs_http.add_routes(app, self.logs, self.identity)
         Control(self.traffic, self.logs, self.faults).add_routes(app)

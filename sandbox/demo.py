@@ -6,10 +6,12 @@ starts the rollouts, breaks one service and posts one alert; then it looks at ho
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from rich.console import Console
@@ -61,10 +63,13 @@ async def breaks(story: Story, scene: Scene, world: LocalWorld) -> None:
 
 
 async def alarms(story: Story, scene: Scene, world: LocalWorld) -> None:
-    """An alert fires while the requests look well."""
+    """An alert fires while the requests look well; its action group calls the webhook."""
     await _reaches(scene, ALERT_FROM)
     story.trouble_s = time.time()
-    await world.post("alerts", fired(scene.alert, profile_id(scene.name)))
+    alert = json.dumps(fired(scene.alert, profile_id(scene.name))).encode()
+    status, told = await world.call("POST", "alerts", alert)
+    if status != HTTPStatus.ACCEPTED:
+        raise RuntimeError(f"the webhook answered {status}: {told}")
 
 
 def stories() -> list[Story]:

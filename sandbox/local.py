@@ -146,11 +146,16 @@ class LocalWorld:
 
     async def get(self, path: str) -> Json:
         """What the host's HTTP API shows at /api/`path`. Raises ClientError, TimeoutError."""
+        _, found = await self.call("GET", path)
+        return found
+
+    async def call(self, method: str, path: str, body: bytes = b"") -> tuple[int, Json]:
+        """What the host answers to a request to /api/`path`, with its status."""
         if self._http is None or self._host is None:
             raise aiohttp.ClientConnectionError("the host does not run")
-        async with self._http.get(f"{self.url}/api/{path}") as response:
+        async with self._http.request(method, f"{self.url}/api/{path}", data=body) as response:
             found: Json = await response.json()
-            return found
+            return response.status, found
 
     async def until(
         self, name: str, reached: Callable[[Json], bool], *, within_s: float = 60.0

@@ -1,168 +1,21 @@
 """The world in memory: every port as a value, with a turned clock and a hook at every call.
 
-A stand-in for tests of the controllers. It keeps the ports' contracts (the store runs the same
-contract suite as the one on Azure Tables) and proves nothing about Azure.
+A stand-in for tests of the controllers. It keeps the ports' contracts and proves nothing about
+Azure.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
-from shared import record
-from shared.core.model import (
-    Answer,
-    EndpointSeen,
-    Plan,
-    ProbeSeen,
-    ProfileSeen,
-    Rollout,
-    Sight,
-    TrafficSeen,
-)
+from sandbox.memory_store import Faulty, Hook, MemoryStore, no_fault
+from shared.core.model import Answer, EndpointSeen, ProbeSeen, ProfileSeen, Sight, TrafficSeen
 from shared.core.questions import Question
 from shared.core.weights import Write
-from shared.errors import ConflictError
-from shared.ports import Claim, HistoryRow, Rejected, Stored, World
+from shared.errors import LinnetError
+from shared.ports import World
 from shared.settings import Settings
-
-type Stage = Literal["before", "after"]
-type Hook = Callable[[str, str, Stage], Awaitable[None]]
-
-
-async def no_fault(_port: str, _method: str, _stage: Stage) -> None:
-    """The hook of a world where all goes well; a fault raises or waits here instead."""
-
-
-@dataclass
-class Faulty:
-    """A port whose calls pass through the hook, before the effect and after it."""
-
-    hook: Hook = no_fault
-
-    @asynccontextmanager
-    async def call(self, method: str) -> AsyncIterator[None]:
-        """One call; a fault after the effect is a lost reply."""
-        await self.hook(type(self).__name__, method, "before")
-        yield
-        await self.hook(type(self).__name__, method, "after")
-
-
-@dataclass
-class MemoryStore(Faulty):
-    """Records and rows as JSON text, so that nothing is kept that could not be stored."""
-
-    records: dict[str, tuple[str, str, int]] = field(default_factory=dict)
-    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    messages: dict[tuple[str, str], int] = field(default_factory=dict)
-    holders: dict[str, Claim] = field(default_factory=dict)
-    parked: dict[tuple[str, bytes], Rejected] = field(default_factory=dict)
-    beat_s: float | None = None
-    version: int = 0
-
-    async def load(self, name: str) -> Stored | None:
-        """The rollout of that name."""
-        async with self.call("load"):
-            return self._stored(name)
-
-    async def create(
-        self, plan: Plan, rollout: Rollout, row: HistoryRow, message_id: str
-    ) -> Stored:
-        """First record, row and seen message."""
-        async with self.call("create"):
-            if rollout.name in self.records:
-                raise ConflictError(f"{rollout.name} exists")
-            return self._put(record.plan_to_json(plan), rollout, row, message_id)
-
-    async def save(
-        self, stored: Stored, rollout: Rollout, row: HistoryRow, message_id: str | None
-    ) -> Stored:
-        """Next record, row and seen message, against the etag."""
-        async with self.call("save"):
-            plan, _, etag = self.records.get(rollout.name, ("", "", 0))
-            seen = message_id is not None and (rollout.name, message_id) in self.messages
-            taken = any(old["number"] == row.number for old in self.rows.get(rollout.name, []))
-            if str(etag) != stored.etag or seen or taken:
-                raise ConflictError(f"{rollout.name} was saved by another turn")
-            return self._put(plan, rollout, row, message_id)
-
-    async def seen(self, name: str, message_id: str) -> int | None:
-        """The row a message led to."""
-        async with self.call("seen"):
-            return self.messages.get((name, message_id))
-
-    async def history(self, name: str, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
-        """Rows in order."""
-        async with self.call("history"):
-            rows = [row for row in self.rows.get(name, []) if row["number"] > after]
-            return [record.row_from_dict(row) for row in rows[:limit]]
-
-    async def names(self, limit: int = 500) -> list[str]:
-        """The rollouts there are."""
-        async with self.call("names"):
-            return list(self.records)[:limit]
-
-    async def claim(self, profile: str, rollout: str, instead_of: Claim | None = None) -> Claim:
-        """Take a free profile, or take it over."""
-        async with self.call("claim"):
-            key = profile.casefold()
-            held = self.holders.get(key)
-            if held is None or (instead_of is not None and held.etag == instead_of.etag):
-                self.version += 1
-                self.holders[key] = Claim(profile, rollout, str(self.version))
-            return self.holders[key]
-
-    async def claims(self) -> list[Claim]:
-        """Every claim."""
-        async with self.call("claims"):
-            return list(self.holders.values())
-
-    async def release(self, claim: Claim) -> None:
-        """Give a profile back, unless somebody else has it by now."""
-        async with self.call("release"):
-            held = self.holders.get(claim.profile.casefold())
-            if held is not None and held.etag == claim.etag:
-                del self.holders[claim.profile.casefold()]
-
-    async def reject(self, rejected: Rejected) -> None:
-        """Keep a message that cannot be used, once."""
-        async with self.call("reject"):
-            message = rejected.message
-            self.parked.setdefault((message.id, message.body), rejected)
-
-    async def rejected(self, limit: int = 100) -> list[Rejected]:
-        """Rejected messages, newest first."""
-        async with self.call("rejected"):
-            newest = sorted(self.parked.values(), key=lambda entry: -entry.at_s)
-            return newest[:limit]
-
-    async def beat(self, at_s: float) -> None:
-        """Note a tick."""
-        async with self.call("beat"):
-            self.beat_s = at_s
-
-    async def last_beat_s(self) -> float | None:
-        """When a tick last ran."""
-        async with self.call("last_beat_s"):
-            return self.beat_s
-
-    def _stored(self, name: str) -> Stored | None:
-        if name not in self.records:
-            return None
-        plan, rollout, etag = self.records[name]
-        return Stored(record.plan_from_json(plan), record.rollout_from_json(rollout), str(etag))
-
-    def _put(self, plan: str, rollout: Rollout, row: HistoryRow, message_id: str | None) -> Stored:
-        self.version += 1
-        name = rollout.name
-        self.records[name] = plan, record.rollout_to_json(rollout), self.version
-        self.rows.setdefault(name, []).append(record.row_to_dict(row))
-        if message_id is not None:
-            self.messages[name, message_id] = row.number
-        stored = self._stored(name)
-        assert stored is not None  # noqa: S101  # it was put a line above
-        return stored
 
 
 @dataclass
@@ -241,6 +94,32 @@ class ListNotices(Faulty):
 
 
 @dataclass
+class ListQueues(Faulty):
+    """Keeps what was posted: queue, bytes, message id."""
+
+    posted: list[tuple[str, bytes, str]] = field(default_factory=list)
+
+    async def send(self, queue: str, body: bytes, message_id: str) -> None:
+        """Keep it."""
+        async with self.call("send"):
+            self.posted.append((queue, body, message_id))
+
+
+@dataclass
+class MemoryDoor(Faulty):
+    """Lets everybody in, unless `refusal` says otherwise."""
+
+    refusal: LinnetError | None = None
+
+    async def admit(self, authorization: str | None) -> None:
+        """Let the caller in."""
+        del authorization
+        async with self.call("admit"):
+            if self.refusal:
+                raise self.refusal
+
+
+@dataclass
 class TurnedClock:
     """Time that stands until it is turned; a sleep yields and is noted."""
 
@@ -270,6 +149,8 @@ class MemoryWorld(World):
     telemetry: MemoryTelemetry
     notices: ListNotices
     clock: TurnedClock
+    queues: ListQueues
+    doors: Mapping[str, MemoryDoor]
 
 
 def memory_world(settings: Settings, hook: Hook = no_fault) -> MemoryWorld:
@@ -281,4 +162,6 @@ def memory_world(settings: Settings, hook: Hook = no_fault) -> MemoryWorld:
         telemetry=MemoryTelemetry(hook),
         notices=ListNotices(hook),
         clock=TurnedClock(),
+        queues=ListQueues(hook),
+        doors={"commands": MemoryDoor(hook), "alerts": MemoryDoor(hook)},
     )

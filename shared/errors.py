@@ -18,3 +18,11 @@ class UnreachableError(LinnetError):
 
 class ConflictError(LinnetError):
     """Another turn won: reload and decide again, or leave it to the winner."""
+
+
+class ForbiddenError(LinnetError):
+    """They may not come in: `status` says why, 401 for who they are, 403 for what they may do."""
+
+    def __init__(self, words: str, status: int) -> None:
+        super().__init__(words)
+        self.status = status

@@ -5,9 +5,12 @@ expected failures are `UnreachableError`, `ConflictError` or a value that says s
 seconds since the epoch.
 """
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.core.alerts import Spell
 from shared.core.events import Event
 from shared.core.judge import Verdict
 from shared.core.model import Answer, EndpointSeen, Phase, Plan, ProbeSeen, Rollout, TrafficSeen
@@ -71,6 +74,19 @@ class Rejected:
     reason: str
     at_s: float
 
+    @property
+    def key(self) -> str:
+        """What people call it by: the same for the same id and bytes."""
+        return hashlib.sha256(self.message.id.encode() + self.message.body).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A spell of an alert as stored: `etag` is the version that a change must name."""
+
+    spell: Spell
+    etag: str
+
 
 class Store(Protocol):
     """Records, history, claims and rejected messages. Raises UnreachableError from any call."""
@@ -132,6 +148,22 @@ class Store(Protocol):
         """Rejected messages, newest first."""
         ...
 
+    async def rejected_one(self, key: str) -> Rejected | None:
+        """The rejected message of that key, or None."""
+        ...
+
+    async def heard(self, key: str) -> Heard | None:
+        """What is known of an alert, or None."""
+        ...
+
+    async def hear(self, spell: Spell, instead_of: Heard | None) -> None:
+        """Remember it. Raises ConflictError when somebody else heard it meanwhile."""
+        ...
+
+    async def spells(self, limit: int = 1000) -> list[Spell]:
+        """The alerts that were ever heard, in no order."""
+        ...
+
     async def beat(self, at_s: float) -> None:
         """Note that a tick ran."""
         ...
@@ -173,6 +205,28 @@ class Notices(Protocol):
         ...
 
 
+class Queues(Protocol):
+    """The queues of this deployment, to post to."""
+
+    async def send(self, queue: str, body: bytes, message_id: str) -> None:
+        """Return only when the queue has the message.
+
+        Raises RefusedError when it takes none of this size, UnreachableError when nobody knows.
+        """
+        ...
+
+
+class Door(Protocol):
+    """Who may post over HTTP."""
+
+    async def admit(self, authorization: str | None) -> None:
+        """Let the caller in, by the value of the Authorization header.
+
+        Raises ForbiddenError, or UnreachableError when nobody can tell.
+        """
+        ...
+
+
 class Clock(Protocol):
     """The controllers' only time."""
 
@@ -187,7 +241,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All of the world that a controller may touch."""
+    """All of the world that a controller may touch. There is a door for each queue."""
 
     settings: Settings
     store: Store
@@ -195,3 +249,5 @@ class World:
     telemetry: Telemetry
     notices: Notices
     clock: Clock
+    queues: Queues
+    doors: Mapping[str, Door]

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from shared.core.alerts import Spell
 from shared.core.events import EVENTS, Event
 from shared.core.judge import Verdict
 from shared.core.model import Phase, Plan, Rollout
@@ -16,6 +17,7 @@ from shared.ports import HistoryRow
 PLANS: TypeAdapter[Plan] = TypeAdapter(Plan)
 ROLLOUTS: TypeAdapter[Rollout] = TypeAdapter(Rollout)
 VERDICTS: TypeAdapter[Verdict | None] = TypeAdapter(Verdict | None)
+SPELLS: TypeAdapter[Spell] = TypeAdapter(Spell)
 BY_NAME: dict[str, TypeAdapter[Event]] = {kind.__name__: TypeAdapter(kind) for kind in EVENTS}
 
 
@@ -37,6 +39,16 @@ def rollout_to_json(rollout: Rollout) -> str:
 def rollout_from_json(text: str) -> Rollout:
     """A stored record. Raises ValueError when it is none."""
     return ROLLOUTS.validate_json(text)
+
+
+def spell_to_json(spell: Spell) -> str:
+    """An alert's spell as stored."""
+    return SPELLS.dump_json(spell).decode()
+
+
+def spell_from_json(text: str) -> Spell:
+    """A stored spell. Raises ValueError when it is none."""
+    return SPELLS.validate_json(text)
 
 
 def row_to_dict(row: HistoryRow) -> dict[str, Any]:

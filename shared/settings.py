@@ -37,9 +37,24 @@ class Settings(BaseSettings):
     call_timeout_s: float = Field(default=10, gt=0)
     concurrent_turns: int = Field(default=64, ge=1, le=256)
     stale_after_s: float = Field(default=180, gt=0)
-    max_message_bytes: int = Field(default=262_144, ge=1)
+    max_message_bytes: int = Field(default=262_144, ge=1, le=524_288)
+    # An alert that nobody resolves is over when nothing was heard of it for so long.
+    alert_lapse_s: float = Field(default=3600, gt=0)
+    # With a tenant, who posts over HTTP needs a token with one of these app roles besides the key.
+    entra_tenant: str = ""
+    entra_audiences: Names = ()
+    entra_authority: str = "https://login.microsoftonline.com"
+    alerts_roles: Names = ("ActionGroupsSecureWebhook",)
+    commands_roles: Names = ("Linnet.Operate",)
 
-    @field_validator("allowed_profiles", "allowed_workspaces", mode="before")
+    @field_validator(
+        "allowed_profiles",
+        "allowed_workspaces",
+        "entra_audiences",
+        "alerts_roles",
+        "commands_roles",
+        mode="before",
+    )
     @classmethod
     def split(cls, value: object) -> object:
         """A comma-separated list as a tuple; blanks around and between do not count."""

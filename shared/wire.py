@@ -3,12 +3,15 @@
 Every refusal names the field, what was given and what is allowed. Bodies are JSON in UTF-8.
 """
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from shared.core.alerts import Spell
 from shared.core.events import AbortAsked, AlertFired, Event, HoldAsked, PromoteAsked, ResumeAsked
 from shared.core.model import AlertMatch, Plan
 from shared.errors import RefusedError
@@ -16,6 +19,9 @@ from shared.planfile import Label, LongLabel, Name, PlanIn, Strict, Words, plan_
 
 MAX_REASONS = 20
 SHOWN_INPUT = 80
+# What an alert says of a longer ago is not believed: an unset .NET time is the year 1.
+OLDEST_S = 90 * 86_400
+MAX_DIMENSIONS = 100
 
 
 class StartIn(Strict):
@@ -107,12 +113,14 @@ class Essentials(BaseModel):
     monitorCondition: Literal["Fired", "Resolved"]  # noqa: N815
     alertTargetIDs: Annotated[tuple[str, ...], Field(max_length=1000)] | None = None  # noqa: N815
     firedDateTime: str | None = None  # noqa: N815
+    resolvedDateTime: str | None = None  # noqa: N815
 
 
 class AlertData(BaseModel):
-    """The envelope's content."""
+    """The envelope's content; the context has another shape for each kind of alert."""
 
     essentials: Essentials
+    alertContext: Any = None  # noqa: N815
 
 
 class AlertIn(BaseModel):
@@ -127,21 +135,34 @@ ALERTS: TypeAdapter[AlertIn] = TypeAdapter(AlertIn)
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert as understood. `names` are the rule's name and id, in any case."""
+    """An alert as understood. `names` are the rule's name and id, in any case.
+
+    `key` is the same whenever the rule speaks of the same targets and dimensions. The times are
+    seconds since the epoch as the sender told them, None when it did not.
+    """
 
     fired: bool
+    key: str
     alert_id: str
     rule: str
     names: tuple[str, ...]
     severity: int | None
     targets: tuple[str, ...]
     fired_at: str
+    fired_s: float | None
+    resolved_s: float | None
 
-    def event(self, at_s: float) -> AlertFired:
+    def event(self, at_s: float, since_s: float) -> AlertFired:
         """The event of it, at the controller's time."""
-        return AlertFired(
-            at_s, self.alert_id, self.rule, self.severity, self.targets, self.fired_at
-        )
+        told = self.alert_id, self.rule, self.severity, self.targets, self.fired_at
+        return AlertFired(at_s, *told, since_s)
+
+    def spell(self, at_s: float) -> Spell:
+        """What this message alone says of the rule's firing; an odd time of it counts as now."""
+        fired_s = self.fired_s
+        believed = fired_s is not None and at_s - OLDEST_S < fired_s < at_s
+        since_s = fired_s if believed and fired_s is not None else at_s
+        return Spell(self.key, self.rule, self.severity, self.targets, since_s, at_s)
 
     def concerns(self, match: AlertMatch) -> bool:
         """Whether a plan's `rollback_on` entry means this alert; names compare without case."""
@@ -155,17 +176,51 @@ class Alert:
 
 def read_alert(body: bytes) -> Alert:
     """A message of the alerts queue. Raises RefusedError with every reason."""
-    essentials = _read(ALERTS, body, "alert of the common alert schema").data.essentials
+    data = _read(ALERTS, body, "alert of the common alert schema").data
+    essentials = data.essentials
     names = tuple(n.casefold() for n in (essentials.alertRule, essentials.alertRuleID) if n)
     return Alert(
         fired=essentials.monitorCondition == "Fired",
+        key=_key(essentials, data.alertContext),
         alert_id=essentials.alertId,
         rule=essentials.alertRule or essentials.alertRuleID or "without a name",
         names=names,
         severity=int(essentials.severity[-1]) if essentials.severity else None,
         targets=essentials.alertTargetIDs or (),
         fired_at=essentials.firedDateTime or "an unknown time",
+        fired_s=_moment_s(essentials.firedDateTime),
+        resolved_s=_moment_s(essentials.resolvedDateTime),
     )
+
+
+def _key(essentials: Essentials, context: object) -> str:
+    """Which alert this is: not its id, since a stateless rule has a new one at every firing."""
+    rule = essentials.alertRuleID or essentials.alertRule or essentials.alertId
+    targets = sorted(target.casefold() for target in essentials.alertTargetIDs or ())
+    parts = [rule.casefold(), *targets, *sorted(_dimensions(context))]
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()
+
+
+def _dimensions(context: object) -> Iterator[str]:
+    """The dimensions of a metric or log alert, which fires once for each of their values."""
+    conditions = _within(_within(context, "condition"), "allOf")
+    for condition in conditions[:MAX_DIMENSIONS] if isinstance(conditions, list) else ():
+        found = _within(condition, "dimensions")
+        for dimension in found[:MAX_DIMENSIONS] if isinstance(found, list) else ():
+            yield f"{_within(dimension, 'name')}={_within(dimension, 'value')}"
+
+
+def _within(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _moment_s(text: str | None) -> float | None:
+    """An ISO 8601 moment in seconds since the epoch, UTC unless it says otherwise."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _read[T](adapter: TypeAdapter[T], body: bytes, what: str) -> T:

@@ -3,17 +3,21 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from controllers import inbox
 from controllers.tick import tick
-from sandbox.memory import Hook, MemoryWorld, memory_world, no_fault
+from sandbox.memory import MemoryWorld, memory_world
+from sandbox.memory_store import Hook, no_fault
 from shared.core import weights
 from shared.core.model import Answer, Arm, ArmBin, BinSeen, Pair, Phase, Rollout, Sight
 from shared.core.questions import Question
 from shared.ports import HistoryRow, Message
 from shared.settings import Settings
 from tests.given import PROFILE, WORKSPACE, pair, profile
+
+START_S = 1_800_000_000.0
 
 
 def settings(**changes: Any) -> Settings:
@@ -46,7 +50,9 @@ def plan_document(**changes: Any) -> dict[str, Any]:
     return {**usual, **changes}
 
 
-def alert_document(rule: str = "shop-5xx", condition: str = "Fired") -> dict[str, Any]:
+def alert_document(
+    rule: str = "shop-5xx", condition: str = "Fired", fired_s: float = START_S
+) -> dict[str, Any]:
     return {
         "schemaId": "azureMonitorCommonAlertSchema",
         "data": {
@@ -56,7 +62,7 @@ def alert_document(rule: str = "shop-5xx", condition: str = "Fired") -> dict[str
                 "severity": "Sev1",
                 "monitorCondition": condition,
                 "alertTargetIDs": ["/subscriptions/s-1/app"],
-                "firedDateTime": "2026-11-22T10:00:00Z",
+                "firedDateTime": datetime.fromtimestamp(fired_s, UTC).isoformat(),
             },
             "alertContext": None,
         },
@@ -112,7 +118,9 @@ class Town:
         await inbox.receive_command(self.world, self.message(document, id_))
 
     async def alert(self, id_: str | None = None, **changes: Any) -> None:
-        await inbox.receive_alert(self.world, self.message(alert_document(**changes), id_))
+        usual = {"fired_s": self.world.clock.at_s}
+        document = alert_document(**{**usual, **changes})
+        await inbox.receive_alert(self.world, self.message(document, id_))
 
     async def rollout(self, name: str = "shop-2.4") -> Rollout:
         stored = await self.world.store.load(name)

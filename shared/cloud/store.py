@@ -7,23 +7,21 @@
     index                <rollout>                 that there is such a rollout
     claims               <hash of profile>         which rollout holds the profile
     rejected             t-<newest first>-<hash>   a message that could not be used
-    rejected             i-<hash of id and bytes>  that it is kept already
+    rejected             i-<hash of id and bytes>  that it is kept already, and in which row
+    alerts               <hash of rule and target> since when it fires, and who was told
     heartbeat            tick                      when a tick last ran
 
 Every update names the etag it read. A save whose reply was lost looks like a conflict to its
-repetition; the caller reloads and finds its own row. Limits are kept here, before sending, since
-an emulator is laxer than the service; a transaction has three operations at most, of 100 allowed.
+repetition; the caller reloads and finds its own row. A transaction has three operations at most,
+of 100 allowed.
 """
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, ResourceNotFoundError
@@ -31,20 +29,19 @@ from azure.data.tables import TableEntity, TableErrorCode, UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared import record
-from shared.cloud import trouble
+from shared.cloud import rows, trouble
 from shared.cloud.pieces import joined, split
 from shared.cloud.retries import patiently
+from shared.core.alerts import Spell
 from shared.core.model import Plan, Rollout
-from shared.errors import ConflictError, RefusedError, UnreachableError
-from shared.ports import Claim, HistoryRow, Message, Rejected, Stored
+from shared.errors import ConflictError, UnreachableError
+from shared.ports import Claim, Heard, HistoryRow, Rejected, Stored
 
 # A row that is gone was changed by somebody, too.
 CONFLICTS = frozenset({404, 409, 412})
 # The same statuses when nobody won: there is no table to win in.
 GONE = frozenset({TableErrorCode.TABLE_NOT_FOUND, TableErrorCode.TABLE_BEING_DELETED})
-# The service allows 64 KiB a property, 1 MiB an entity, 1 KiB a key; some room is left.
-PROPERTY_BYTES, ENTITY_BYTES, KEY_LENGTH = 60 * 1024, 900_000, 400
-PAGE, ROW = 1000, "h-{:010d}"
+PAGE = 1000
 
 
 class TableStore:
@@ -72,7 +69,7 @@ class TableStore:
 
     async def load(self, name: str) -> Stored | None:
         """The rollout of that name."""
-        entity = await self._get(_partition(name), "record")
+        entity = await self._get(rows.partition(name), "record")
         if entity is None:
             return None
         plan, etag = record.plan_from_json(joined(entity, "plan")), str(entity.metadata["etag"])
@@ -82,9 +79,12 @@ class TableStore:
         self, plan: Plan, rollout: Rollout, row: HistoryRow, message_id: str
     ) -> Stored:
         """First record, row and seen message. Raises ConflictError when the rollout exists."""
-        operations = [("create", _record(plan, rollout)), *_rows(rollout.name, row, message_id)]
+        operations = [
+            ("create", rows.of_record(plan, rollout)),
+            *rows.of_event(rollout.name, row, message_id),
+        ]
         # The index goes first: a name too many is passed over, a missing one would hide a rollout.
-        await self._upsert({**_keys("index", _key(rollout.name)), "Name": rollout.name})
+        await self._upsert({**rows.keys("index", rows.key(rollout.name)), "Name": rollout.name})
         return Stored(plan, rollout, await self._transact(rollout.name, operations))
 
     async def save(
@@ -94,19 +94,19 @@ class TableStore:
 
         After UnreachableError it may have been saved all the same; the next load shows it.
         """
-        first: Any = ("update", _record(stored.plan, rollout), _replacing(stored.etag))
-        operations = [first, *_rows(rollout.name, row, message_id)]
+        first: Any = ("update", rows.of_record(stored.plan, rollout), _replacing(stored.etag))
+        operations = [first, *rows.of_event(rollout.name, row, message_id)]
         return Stored(stored.plan, rollout, await self._transact(rollout.name, operations))
 
     async def seen(self, name: str, message_id: str) -> int | None:
         """The row a message led to."""
-        entity = await self._get(_partition(name), f"m-{_hash(message_id)}")
+        entity = await self._get(rows.partition(name), f"m-{rows.digest(message_id)}")
         return None if entity is None else int(entity["Number"])
 
     async def history(self, name: str, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
         """Rows in order."""
-        rows = f"RowKey gt '{ROW.format(after)}' and RowKey lt 'i'"
-        found = await self._query(f"PartitionKey eq '{_partition(name)}' and {rows}", limit)
+        span = f"RowKey gt '{rows.ROW.format(after)}' and RowKey lt 'i'"
+        found = await self._query(f"PartitionKey eq '{rows.partition(name)}' and {span}", limit)
         return [record.row_from_dict(json.loads(joined(entity, "row"))) for entity in found]
 
     async def names(self, limit: int = 500) -> list[str]:
@@ -116,8 +116,8 @@ class TableStore:
 
     async def claim(self, profile: str, rollout: str, instead_of: Claim | None = None) -> Claim:
         """Take a free profile, or take it over; returns the claim in force afterwards."""
-        key = _hash(profile.casefold())
-        wanted = _fitted({**_keys("claims", key), "Profile": profile, "Rollout": rollout})
+        key = rows.digest(profile.casefold())
+        wanted = rows.fitted({**rows.keys("claims", key), "Profile": profile, "Rollout": rollout})
         takes: list[Any] = [("create", wanted)]
         if instead_of is not None:
             takes.insert(0, ("update", wanted, _replacing(instead_of.etag)))
@@ -127,33 +127,62 @@ class TableStore:
         entity = await self._get("claims", key)
         if entity is None:
             raise UnreachableError(f"the claim on {profile} was released a moment ago")
-        return _claim(entity)
+        return rows.claim(entity)
 
     async def claims(self) -> list[Claim]:
         """Every claim."""
-        return [_claim(entity) for entity in await self._query("PartitionKey eq 'claims'", 10_000)]
+        return [
+            rows.claim(entity) for entity in await self._query("PartitionKey eq 'claims'", 10_000)
+        ]
 
     async def release(self, claim: Claim) -> None:
         """Give a profile back, unless somebody else has it by now."""
-        row = _keys("claims", _hash(claim.profile.casefold()))
+        row = rows.keys("claims", rows.digest(claim.profile.casefold()))
         with suppress(ConflictError):
             await self._transact("release", [("delete", row, _unchanged(claim.etag))])
 
     async def reject(self, rejected: Rejected) -> None:
         """Keep a message that cannot be used, once."""
-        key = _hash(rejected.message.id, rejected.message.body)
-        rows = _keys("rejected", f"i-{key}"), _parked(rejected, key)
+        parked = rows.of_rejected(rejected)
+        kept = rows.keys("rejected", f"i-{rejected.key}") | {"Row": parked["RowKey"]}
         with suppress(ConflictError):
-            await self._transact("a rejected message", [("create", row) for row in rows])
+            await self._transact("a rejected message", [("create", row) for row in (kept, parked)])
 
     async def rejected(self, limit: int = 100) -> list[Rejected]:
         """Rejected messages, newest first."""
         query = "PartitionKey eq 'rejected' and RowKey ge 't-' and RowKey lt 'u'"
-        return [_rejected(entity) for entity in await self._query(query, limit)]
+        return [rows.rejected(entity) for entity in await self._query(query, limit)]
+
+    async def rejected_one(self, key: str) -> Rejected | None:
+        """The rejected message of that key."""
+        kept = await self._get("rejected", f"i-{rows.key(key)}")
+        entity = await self._get("rejected", str(kept["Row"])) if kept else None
+        return rows.rejected(entity) if entity else None
+
+    async def heard(self, key: str) -> Heard | None:
+        """What is known of an alert."""
+        entity = await self._get("alerts", rows.key(key))
+        return Heard(rows.spell(entity), str(entity.metadata["etag"])) if entity else None
+
+    async def hear(self, spell: Spell, instead_of: Heard | None) -> None:
+        """Remember an alert. Raises ConflictError when somebody else heard it meanwhile."""
+        entity = rows.keys("alerts", rows.key(spell.key)) | split(
+            "spell", record.spell_to_json(spell)
+        )
+        write: Any = ("create", rows.fitted(entity))
+        if instead_of is not None:
+            write = ("update", rows.fitted(entity), _replacing(instead_of.etag))
+        await self._transact(f"alert {spell.rule}", [write])
+
+    async def spells(self, limit: int = 1000) -> list[Spell]:
+        """Alerts that were heard."""
+        return [
+            rows.spell(entity) for entity in await self._query("PartitionKey eq 'alerts'", limit)
+        ]
 
     async def beat(self, at_s: float) -> None:
         """Note a tick."""
-        await self._upsert({**_keys("heartbeat", "tick"), "At": at_s})
+        await self._upsert({**rows.keys("heartbeat", "tick"), "At": at_s})
 
     async def last_beat_s(self) -> float | None:
         """When a tick last ran."""
@@ -212,40 +241,6 @@ class TableStore:
             raise kind(f"could not {what}: {trouble.words(error)}") from error
 
 
-def _record(plan: Plan, rollout: Rollout) -> dict[str, Any]:
-    return _fitted(
-        _keys(_partition(rollout.name), "record")
-        | {"Phase": rollout.phase.value, "Sequence": rollout.sequence, "Saved": datetime.now(UTC)}
-        | split("plan", record.plan_to_json(plan))
-        | split("rollout", record.rollout_to_json(rollout))
-    )
-
-
-def _rows(name: str, row: HistoryRow, message_id: str | None) -> list[Any]:
-    partition = _partition(name)
-    text = json.dumps(record.row_to_dict(row), separators=(",", ":"))
-    rows = [_keys(partition, ROW.format(row.number)) | split("row", text)]
-    if message_id is not None:
-        rows.append(_keys(partition, f"m-{_hash(message_id)}") | {"Number": row.number})
-    return [("create", _fitted(entity)) for entity in rows]
-
-
-def _fitted(entity: dict[str, Any]) -> dict[str, Any]:
-    """The entity. Raises RefusedError when the service would not take it."""
-    sizes = {name: _bytes(value) + _bytes(name) for name, value in entity.items()}
-    largest = max(sizes, key=lambda name: sizes[name])
-    if sizes[largest] > PROPERTY_BYTES or sum(sizes.values()) > ENTITY_BYTES:
-        raise RefusedError(f"a row of {sum(sizes.values())} bytes is too much, mostly {largest}")
-    return entity
-
-
-def _bytes(value: object) -> int:
-    """What a value costs in an entity: texts count in UTF-16."""
-    if isinstance(value, str):
-        return len(value.encode("utf-16-le"))
-    return len(value) if isinstance(value, bytes) else 16
-
-
 def _unchanged(etag: str) -> dict[str, Any]:
     return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
 
@@ -256,43 +251,3 @@ def _replacing(etag: str) -> dict[str, Any]:
 
 def _code(error: BaseException) -> object:
     return getattr(error, "error_code", None)
-
-
-def _keys(partition: str, row: str) -> dict[str, Any]:
-    return {"PartitionKey": partition, "RowKey": row}
-
-
-def _partition(name: str) -> str:
-    return f"r-{_key(name)}"
-
-
-def _key(name: str) -> str:
-    """A name with what keys may not hold escaped; a plan's own name stays as it is."""
-    escaped = quote(name, safe="").replace("%", "=")
-    return escaped if len(escaped) <= KEY_LENGTH else f"=={_hash(name)}"
-
-
-def _hash(text: str, more: bytes = b"") -> str:
-    return hashlib.sha256(text.encode() + more).hexdigest()
-
-
-def _claim(entity: TableEntity) -> Claim:
-    return Claim(str(entity["Profile"]), str(entity["Rollout"]), str(entity.metadata["etag"]))
-
-
-def _parked(rejected: Rejected, key: str) -> dict[str, Any]:
-    message = rejected.message
-    newest_first = f"{10**17 - round(rejected.at_s * 1e6):018d}"
-    return _fitted(
-        _keys("rejected", f"t-{newest_first}-{key}")
-        | {"MessageId": message.id, "Queue": rejected.queue, "At": rejected.at_s}
-        | {"EnqueuedAt": message.enqueued_at_s, "Deliveries": message.deliveries}
-        | split("Reason", rejected.reason)
-        | split("Body", message.body)
-    )
-
-
-def _rejected(entity: TableEntity) -> Rejected:
-    id_, body = str(entity["MessageId"]), joined(entity, "Body", empty=b"")
-    message = Message(id_, body, float(entity["EnqueuedAt"]), int(entity["Deliveries"]))
-    return Rejected(message, str(entity["Queue"]), joined(entity, "Reason"), float(entity["At"]))

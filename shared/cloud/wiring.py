@@ -21,16 +21,19 @@ from azure.servicebus.aio import ServiceBusClient
 
 from shared.cloud import loopback
 from shared.cloud.bus import Bus
+from shared.cloud.entra import EntraDoor
 from shared.cloud.identity import LazyIdentity
 from shared.cloud.notices import LogNotices
 from shared.cloud.store import TableStore
 from shared.cloud.telemetry import LogAnalytics
 from shared.cloud.traffic import ArmTraffic
 from shared.errors import RefusedError
-from shared.ports import World
+from shared.ports import Door, World
 from shared.settings import Settings
 
 ARM_SCOPE = "https://management.azure.com/.default"
+# The sender of an alert waits for its answer while Entra is asked for its keys.
+KEYS_TIMEOUT_S = 5.0
 LOGS_AUDIENCE = "https://api.loganalytics.io"
 
 
@@ -46,11 +49,17 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+class OpenDoor:
+    """Lets in whoever the host let in."""
+
+    async def admit(self, authorization: str | None) -> None:
+        """Let the caller in."""
+
+
 @dataclass(frozen=True, slots=True)
 class AzureWorld(World):
-    """The world as Azure has it, and the bus, which only those who post messages need."""
+    """The world as Azure has it."""
 
-    bus: Bus
     closing: AsyncExitStack
 
     async def close(self) -> None:
@@ -73,7 +82,11 @@ def world(settings: Settings) -> AzureWorld:
         telemetry=_telemetry(settings, identity, closing),
         notices=LogNotices(),
         clock=SystemClock(),
-        bus=_bus(settings, identity, closing),
+        queues=_bus(settings, identity, closing),
+        doors={
+            "commands": _door(settings, settings.commands_roles),
+            "alerts": _door(settings, settings.alerts_roles),
+        },
         closing=closing,
     )
 
@@ -106,6 +119,21 @@ def _bus(settings: Settings, identity: LazyIdentity, closing: AsyncExitStack) ->
     made = Bus(connect, timeout_s=settings.call_timeout_s, max_bytes=settings.max_message_bytes)
     closing.push_async_callback(made.close)
     return made
+
+
+def _door(settings: Settings, roles: tuple[str, ...]) -> Door:
+    """Without a tenant the function key, which the host has checked, is all that is asked for."""
+    if not settings.entra_tenant:
+        if settings.entra_audiences:
+            raise RefusedError("ENTRA_AUDIENCES is set, but ENTRA_TENANT is not")
+        return OpenDoor()
+    return EntraDoor.of(
+        settings.entra_tenant,
+        settings.entra_audiences,
+        frozenset(roles),
+        settings.entra_authority,
+        min(settings.call_timeout_s, KEYS_TIMEOUT_S),
+    )
 
 
 def _bus_arguments(settings: Settings) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from cli.main import app
 from sandbox.servicebus import Broker, QueueSpec
 from tests.town import plan_document
 
+KEY = "0123456789abcdef"
 ROLLOUT = {
     "name": "shop-2.4",
     "phase": "BAKING",
@@ -39,9 +40,24 @@ SHOWN = {
     "rollouts/nobody": {"error": "there is no rollout nobody"},
     "rejected": {
         "rejected": [
-            {"at": "2026-11-22T10:00:00", "queue": "commands", "id": "m-1", "reason": "no JSON"}
+            {"at": "2026-11-22T10:00:00", "queue": "commands", "key": KEY, "reason": "no JSON"}
         ]
     },
+    f"rejected/{KEY}": {"queue": "commands", "queued": "again-1"},
+    "alerts": {
+        "alerts": [
+            {
+                "rule": "shop-5xx",
+                "severity": 1,
+                "since": "2026-11-22T10:00:00",
+                "last": "2026-11-22T10:00:00",
+                "resolved": None,
+                "listeners": [],
+            }
+        ]
+    },
+    "rollouts/shop-2.4/replay": {"rows": 5, "reproduced": True, "difference": ""},
+    "rollouts/forged/replay": {"rows": 1, "reproduced": False, "difference": "row 2 says all"},
 }
 
 
@@ -54,6 +70,7 @@ async def linnet_url(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
 
     server = web.Application()
     server.router.add_get("/api/{path:.*}", show)
+    server.router.add_post("/api/{path:rejected/.*}", show)
     runner = web.AppRunner(server)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -145,6 +162,31 @@ async def test_lists_show_where_things_are_and_why(linnet_url: str) -> None:
 
     refused = await linnet("rejected")
     assert "no JSON" in refused.output
+
+    alerts = await linnet("alerts")
+    assert ("shop-5xx" in alerts.output, "nobody" in alerts.output) == (True, True)
+
+
+async def test_a_rejected_message_is_posted_again_by_the_beginning_of_its_key(
+    linnet_url: str,
+) -> None:
+    del linnet_url
+
+    again = await linnet("resend", KEY[:6])
+    nothing = await linnet("resend", "beef")
+
+    assert "posted to commands as message again-1" in again.output
+    assert (nothing.exit_code, "0 rejected messages" in nothing.output) == (1, True)
+
+
+async def test_a_replay_says_whether_history_gives_the_record(linnet_url: str) -> None:
+    del linnet_url
+
+    same = await linnet("replay", "shop-2.4")
+    forged = await linnet("replay", "forged")
+
+    assert "5 rows, decided again, give the stored record" in same.output
+    assert (forged.exit_code, "row 2 says all" in forged.output) == (1, True)
 
 
 async def test_a_rollout_that_is_not_there_is_said_so(linnet_url: str) -> None:

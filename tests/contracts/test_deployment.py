@@ -34,7 +34,9 @@ def test_every_queue_trigger_takes_bytes(triggers: dict[str, dict[str, Any]]) ->
     """With text the host lays the body's own properties over the message's metadata."""
     queues = [t for t in triggers.values() if t["type"] == "serviceBusTrigger"]
 
-    assert [queue["queueName"] for queue in queues] == ["%COMMANDS_QUEUE%", "%ALERTS_QUEUE%"]
+    names = [str(queue["queueName"]) for queue in queues]
+    assert names[:2] == ["%COMMANDS_QUEUE%", "%ALERTS_QUEUE%"]
+    assert names[2:] == [f"{name}/$deadletterqueue" for name in names[:2]]
     assert all(queue["dataType"] == "BINARY" for queue in queues)
 
 

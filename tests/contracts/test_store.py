@@ -1,53 +1,23 @@
 """One contract, two stores: in memory, and on Azure Tables as Azurite keeps them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from uuid import uuid4
 
 import pytest
-from azure.core.exceptions import HttpResponseError, ServiceRequestError
-from azure.data.tables.aio import TableServiceClient
 
 from sandbox.azurite import Azurite
-from sandbox.memory import MemoryStore
-from shared.cloud import retries
-from shared.cloud.retries import MOST_TRIES, patiently
 from shared.cloud.store import TableStore
 from shared.core import judge
+from shared.core.alerts import Spell
 from shared.core.events import HoldAsked, StartAsked
 from shared.core.judge import Counts
 from shared.core.model import Phase, Rollout, newborn
 from shared.errors import ConflictError, RefusedError, UnreachableError
 from shared.ports import HistoryRow, Message, Rejected, Store
+from tests.contracts.conftest import table_store
 from tests.given import PROFILE, START_S, plan
 
 PLAN = plan()
-
-
-@pytest.fixture(scope="module")
-async def azurite() -> AsyncIterator[Azurite]:
-    async with Azurite() as running:
-        yield running
-
-
-@pytest.fixture
-async def tables(azurite: Azurite) -> AsyncIterator[TableStore]:
-    made = table_store(azurite)
-    yield made
-    await made.close()
-
-
-@pytest.fixture(params=["memory", "tables"])
-def store(request: pytest.FixtureRequest, tables: TableStore) -> Store:
-    return MemoryStore() if request.param == "memory" else tables
-
-
-def table_store(azurite: Azurite) -> TableStore:
-    client = TableServiceClient.from_connection_string(
-        azurite.connection_string, retry_total=0, connection_timeout=2, read_timeout=5
-    )
-    return TableStore(client, f"t{uuid4().hex[:12]}", timeout_s=2)
 
 
 def born() -> Rollout:
@@ -192,6 +162,37 @@ async def test_only_the_newest_rejected_messages_are_read(store: Store) -> None:
     assert await store.rejected(limit=3) == entries[:-4:-1]
 
 
+async def test_a_rejected_message_is_found_by_its_key(store: Store) -> None:
+    parked = Rejected(Message("commands/1", b"\x00{", START_S, 3), "commands", "no JSON", START_S)
+    await store.reject(parked)
+
+    assert await store.rejected_one(parked.key) == parked
+    assert await store.rejected_one("0" * 64) is None
+    assert await store.rejected_one("what/ever?'#") is None
+
+
+async def test_an_alert_is_heard_by_one_at_a_time(store: Store) -> None:
+    """Two deliveries of one alert must not both believe that theirs is the last word."""
+    spell = Spell("k1", "shop-5xx", None, ("/app",), START_S, START_S)
+    assert await store.heard("k1") is None
+    await store.hear(spell, None)
+    known = await store.heard("k1")
+    assert known is not None
+    assert known.spell == spell
+    later = replace(spell, last_s=START_S + 9, resolved_s=START_S + 9, listeners=("shop-2.4",))
+    await store.hear(later, known)
+
+    with pytest.raises(ConflictError):
+        await store.hear(spell, known)
+    with pytest.raises(ConflictError):
+        await store.hear(spell, None)
+    await store.hear(replace(spell, key="k2"), None)
+    assert {each.key: each for each in await store.spells()} == {
+        "k1": later,
+        "k2": replace(spell, key="k2"),
+    }
+
+
 async def test_the_heartbeat_is_the_last_one(store: Store) -> None:
     assert await store.last_beat_s() is None
     await store.beat(START_S)
@@ -264,36 +265,3 @@ async def test_what_cannot_fit_is_refused_before_it_is_sent(tables: TableStore) 
     with pytest.raises(RefusedError, match="is too much"):
         await tables.create(*wide, row(1), "m-1")
     assert await tables.names() == []
-
-
-@pytest.mark.parametrize(("status", "most"), [(503, MOST_TRIES), (403, 1)])
-async def test_only_what_may_pass_is_tried_again(
-    monkeypatch: pytest.MonkeyPatch, status: int, most: int
-) -> None:
-    monkeypatch.setattr(retries, "JITTER", lambda _: 0.0)
-    error = HttpResponseError("no")
-    error.status_code = status
-    tries = []
-
-    async def fails() -> None:
-        tries.append(1)
-        raise error
-
-    with pytest.raises(HttpResponseError):
-        await patiently(fails, deadline_s=30)
-    assert len(tries) == most
-
-
-async def test_a_try_that_hangs_ends_at_the_deadline_with_what_was_said_before() -> None:
-    tries = []
-
-    async def hangs() -> None:
-        tries.append(1)
-        if len(tries) == 1:
-            raise ServiceRequestError("connection refused")
-        await asyncio.Event().wait()
-
-    with pytest.raises(ServiceRequestError, match="refused"):
-        await patiently(hangs, deadline_s=0.3)
-    with pytest.raises(TimeoutError):
-        await patiently(hangs, deadline_s=0.05)

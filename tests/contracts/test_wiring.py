@@ -230,7 +230,7 @@ async def test_the_world_works_with_the_managed_identity(monkeypatch: pytest.Mon
             given = settings(azure, monkeypatch, service_bus_namespace=broker.address)
             async with wired(given) as world:
                 assert (await world.traffic.see(PROFILE)).sight is Sight.SEEN
-                await world.bus.send("commands", b"x", "m-1")
+                await world.queues.send("commands", b"x", "m-1")
 
 
 async def test_the_clock_is_the_machine_s() -> None:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from controllers import api, inbox
-from sandbox.memory import Stage
+from sandbox.memory_store import Stage
 from shared.core.model import Phase
 from shared.errors import UnreachableError
 from tests.town import Town

@@ -8,7 +8,7 @@ import pytest
 
 from controllers import inbox
 from controllers.turn import release
-from sandbox.memory import Stage
+from sandbox.memory_store import Stage
 from shared.core.model import FINAL, Phase, Sight, TrafficSeen
 from shared.errors import RefusedError, UnreachableError
 from tests.given import PROFILE, pair

@@ -6,7 +6,7 @@ import pytest
 
 from controllers.tick import guarded_turn, tick
 from controllers.turn import submit, take_turn
-from sandbox.memory import Stage
+from sandbox.memory_store import Stage
 from shared.core.events import AbortAsked, StartAsked, TurnFailed
 from shared.core.machine import decide
 from shared.core.model import Phase, Rollout, newborn
