@@ -7,12 +7,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.memory import Stage
+from sandbox.memory_store import Stage
 from shared.core.model import Answer, Pair, ProbeSeen, Rollout, Sight, TrafficSeen
 from tests.faults.posts import Post
 
 PLANTED = KeyError("planted fault")
-CHANGES = frozenset({"save", "create", "write", "claim", "release", "reject"})
+CHANGES = frozenset({"save", "create", "write", "claim", "release", "reject", "hear"})
 SIGHTS: dict[str, object] = {
     "see": TrafficSeen(Sight.FAILED, "503 from ARM"),
     "probe": ProbeSeen(healthy=False, reason="connection refused"),
@@ -67,7 +67,7 @@ WHO: ContextVar[Activity | None] = ContextVar("who", default=None)
 CALL: ContextVar[Call] = ContextVar("call")
 PORT_METHODS = (
     *("load", "create", "save", "seen", "history", "names", "claim", "claims", "release"),
-    *("reject", "beat", "see", "write", "probe", "ask", "tell"),
+    *("reject", "heard", "hear", "beat", "see", "write", "probe", "ask", "tell"),
 )
 
 

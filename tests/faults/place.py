@@ -6,13 +6,14 @@ of the past; a bin whose ingestion delay has not passed shows half of it.
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any
 
 from controllers import inbox
 from controllers.tick import tick
-from sandbox.memory import Hook, MemoryStore, MemoryTraffic, MemoryWorld, memory_world, no_fault
+from sandbox.memory import MemoryTraffic, MemoryWorld, memory_world
+from sandbox.memory_store import Hook, MemoryStore, no_fault
 from shared import record
 from shared.core import weights
 from shared.core.model import (
@@ -44,6 +45,8 @@ DEPLOYMENT = settings(
     turn_deadline_s=20,
     tick_deadline_s=22,
 )
+# Looks this many changes old may still be served.
+REMEMBERED = 3
 BIN_S, DELAY_S, PER_S, GUARD_S = 2, 2, 400, 30
 LOOP = SteppedLoop()
 
@@ -105,11 +108,26 @@ class Records(MemoryStore):
 
 
 class Weights(MemoryTraffic):
-    """Traffic Manager in memory; a deleted profile answers 404 to a write."""
+    """Traffic Manager in memory; a deleted profile answers 404 to a write.
+
+    `past` is what a replica of it that lags behind would still show.
+    """
+
+    past: list[tuple[str, ProfileSeen]]
+
+    def __init__(self, hook: Hook) -> None:
+        super().__init__(hook)
+        self.past = []
+
+    def lagging(self, profile: str) -> list[ProfileSeen]:
+        """The profile as it was before each of its last changes."""
+        return [seen for key, seen in self.past if key == profile.casefold()]
 
     def set(self, profile: str, endpoint: str, **changes: Any) -> None:
         if profile.casefold() not in self.profiles:
             raise UnreachableError("404: the profile is gone")
+        self.past.append((profile.casefold(), self.profiles[profile.casefold()]))
+        del self.past[:-REMEMBERED]
         super().set(profile, endpoint, **changes)
 
     def pair(self, profile: str) -> Pair | None:
@@ -143,9 +161,7 @@ class Place:
         self.store, self.traffic = Records(self.hook), Weights(self.hook)
         for each in PROFILES:
             self.traffic.profiles[each.casefold()] = profile(pair(100, 0))
-        self.world = MemoryWorld(
-            DEPLOYMENT, self.store, self.traffic, plain.telemetry, plain.notices, plain.clock
-        )
+        self.world = replace(plain, store=self.store, traffic=self.traffic)
         plain.telemetry.answers = self.answer
 
     @property

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
+from controllers.inbox import Queue
 from shared.ports import Message
 from tests.faults.place import HOMES, document, encoded
 from tests.town import alert_document
@@ -23,6 +24,10 @@ KINDS = (
 )
 
 
+CONDITIONS = {"alert": "Fired", "resolved": "Resolved"}
+# Few, so that many messages come to the dead-letter queue.
+MOST_DELIVERIES = 3
+
 # Those that move weights, and so race.
 HASTY = ("start", "promote", "promote", "abort", "alert")
 
@@ -31,11 +36,16 @@ HASTY = ("start", "promote", "promote", "abort", "alert")
 class Post:
     """A message on its way; `deliveries` counts this one too."""
 
-    queue: str
+    queue: Queue
     kind: str
     rollout: str
     message: Message
     deliveries: int = 1
+
+    @property
+    def dead(self) -> bool:
+        """Whether the broker has given it up, and it comes from the dead-letter queue."""
+        return self.deliveries > MOST_DELIVERIES
 
     def __str__(self) -> str:
         again = f" (delivery {self.deliveries})" if self.deliveries > 1 else ""
@@ -51,16 +61,17 @@ def drawn(random: Random, kinds: tuple[str, ...], number: int, at_s: float, stag
         name = random.choice(tuple(HOMES))
     if stage == "nothing" and number == 1:
         name = "shop-a"
-    queue = "alerts" if kind in {"alert", "resolved"} else "commands"
-    return Post(queue, kind, name, Message(id_, body(random, kind, name, id_), at_s))
+    queue: Queue = "alerts" if kind in {"alert", "resolved"} else "commands"
+    return Post(queue, kind, name, Message(id_, body(random, kind, name, id_, at_s), at_s))
 
 
-def body(random: Random, kind: str, name: str, id_: str) -> bytes:
-    """The bytes a sender would send."""
+def body(random: Random, kind: str, name: str, id_: str, at_s: float) -> bytes:
+    """The bytes a sender would send; some alerts fired long before they are heard."""
     if kind == "rubbish":
         return b'{"action": "explode"'
     if kind in {"alert", "resolved"}:
-        alert = alert_document(condition="Fired" if kind == "alert" else "Resolved")
+        fired_s = at_s - random.choice((0, 0, 0, 1, 3, 1000))
+        alert = alert_document(condition=CONDITIONS[kind], fired_s=fired_s)
         alert["data"]["essentials"]["alertId"] = id_
         return encoded(alert)
     said = {"action": kind, "by": "ada", "reason": id_}

@@ -20,7 +20,7 @@ from shared.core.events import (
 from shared.core.machine import decide
 from shared.core.model import Pair, Phase, Rollout, newborn
 from shared.errors import UnreachableError
-from shared.ports import HistoryRow, Stored
+from shared.ports import HistoryRow, Rejected, Stored
 from tests.faults import place as places
 from tests.faults.calls import Activity, Call
 from tests.faults.posts import Post
@@ -194,7 +194,7 @@ class Watched(Simulation):
         if (name, id_) in self.applied:
             self.breach(9, f"{id_} was applied to {name} twice")
         self.applied.add((name, id_))
-        if any(parked == id_ for parked, _ in self.store.parked):
+        if any(parked.message.id == id_ for parked in self.store.parked.values()):
             self.second_try.add((name, id_))
 
     def _row(self, name: str, before: Rollout, row: HistoryRow, after: Rollout) -> None:
@@ -220,8 +220,7 @@ class Watched(Simulation):
             self.breach(1, f"{activity.name} ended with {error!r}")
 
     def settle_post(self, activity: Activity, post: Post) -> None:
-        id_ = post.message.id
-        parked = (id_, post.message.body) in self.store.parked
+        parked = Rejected(post.message, post.queue, "", 0.0).key in self.store.parked
         if post.kind == "alert":
             for name in activity.listeners & self.listeners():
                 if (name, inbox.key(post.message)) not in self.store.messages:
@@ -234,7 +233,7 @@ class Watched(Simulation):
             if row is None and not parked:
                 self.breach(6, f"{post} was settled, but neither applied nor parked")
             # A message that was refused may be sent again and mean something by then.
-            late = parked and (post.rollout, id_) not in self.second_try
+            late = parked and (post.rollout, post.message.id) not in self.second_try
             # A start that preflight turned down is kept with its bytes, beside its record.
             if row is not None and late and not row["refused"] and not self.turned_down(post):
                 self.breach(6, f"{post} was applied, and then parked as refused")

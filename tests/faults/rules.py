@@ -28,6 +28,8 @@ def wrongs(
     must = _must_fall(before, row)
     if must and (row.refused or after.phase is not Phase.RETREATING):
         yield 3, f"is {after.phase} after {must}"
+    if _falls_wrongly(before, row, after):
+        yield 3, "falls for an alert that was firing before anything moved"
     if why := _rises_wrongly(before, row, after):
         yield 2, f"rises {why}"
     if isinstance(event, Ticked) and (why := _goes_on_wrongly(begun, before, row, after)):
@@ -51,7 +53,7 @@ def _must_fall(before: Rollout, row: HistoryRow) -> str:
     moved = before.before is not None and before.phase in WATCHED
     if isinstance(event, AbortAsked) and (moved or before.phase is Phase.PROMOTED):
         return "an abort"
-    if isinstance(event, AlertFired) and moved:
+    if isinstance(event, AlertFired) and moved and not _is_baseline(before, event):
         return "an alert"
     if isinstance(event, Ticked) and moved:
         if row.verdict and row.verdict.kind is Kind.FAIL:
@@ -60,6 +62,19 @@ def _must_fall(before: Rollout, row: HistoryRow) -> str:
         if green and green.enabled and green.health in {"Degraded", "Stopped"}:
             return "its endpoint broke"
     return ""
+
+
+def _is_baseline(before: Rollout, event: AlertFired) -> bool:
+    """Whether the alert was firing before this rollout's traffic first moved."""
+    since_s, moved_s = event.since_s, before.moved_at_s
+    return since_s is not None and moved_s is not None and since_s < moved_s
+
+
+def _falls_wrongly(before: Rollout, row: HistoryRow, after: Rollout) -> bool:
+    """Whether an alert that is no news took a rollout back."""
+    event = row.event
+    known = isinstance(event, AlertFired) and _is_baseline(before, event)
+    return known and after.phase is not before.phase
 
 
 def _rises_wrongly(before: Rollout, row: HistoryRow, after: Rollout) -> str:

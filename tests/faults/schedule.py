@@ -1,6 +1,6 @@
 """A whole schedule of one seed: its moves, and the calm end at which all must be well."""
 
-from sandbox.memory import no_fault
+from sandbox.memory_store import no_fault
 from shared.core.model import ProfileSeen
 from tests.faults import place as places
 from tests.faults.calls import Activity, Parked
@@ -147,7 +147,7 @@ class Schedule(Watched):
 
     def _end(self) -> None:
         self.tell("world", "all is reachable again")
-        self.fault_rate = 0.0
+        self.fault_rate = self.lag_rate = 0.0
         self.place.mood, self.place.rates = "fine", (0.0, 0.0)
         if self.chance(0.3):
             for activity in tuple(self.activities):

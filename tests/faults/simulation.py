@@ -15,8 +15,10 @@ from typing import Any
 
 from controllers import inbox
 from controllers.tick import tick
-from sandbox.memory import Stage
+from sandbox.memory_store import Stage
+from shared.core.model import Sight, TrafficSeen
 from shared.errors import ConflictError, UnreachableError
+from shared.ports import Message
 from tests.faults import place as places
 from tests.faults.calls import (
     CALL,
@@ -33,7 +35,6 @@ from tests.faults.calls import (
 from tests.faults.place import LOOP, Place, place_at
 from tests.faults.posts import Post
 
-MOST_DELIVERIES = 10
 STRIDE_S = 5
 
 
@@ -51,6 +52,7 @@ class Simulation:
         self.steps = self.started = 0
         self.disturbed = False
         self.fault_rate = self.random.choice((0.0, 0.0, 0.02, 0.06))
+        self.lag_rate = self.random.choice((0.0, 0.0, 0.0, 0.0, 0.3))
         self.variant, self.stage = self.random.choice(places.BEGINNINGS)
         self.place: Place = place_at(self.variant, self.stage, self.hook)
         self.world, self.store, self.traffic = (
@@ -152,16 +154,25 @@ class Simulation:
         """Let one call on, or let it fail in one of the ways that calls do."""
         self.steps += 1
         self.parked.remove(parked)
+        if parked.call.method == "see" and self.chance(self.lag_rate):
+            self._lag(parked.call)
         fault = self._fault(parked) if self.chance(self.fault_rate) else None
         if self.aloud:
             how = f"fails with {fault!r}" if fault else "goes on"
-            spoiled = ", sees nothing" if parked.call.spoiled else ""
+            spoiled = ", sees something else" if parked.call.spoiled else ""
             self.tell(parked.call.who.name, f"{parked.stage} {parked.call} {how}{spoiled}")
         if fault:
             parked.future.set_exception(fault)
         else:
             parked.future.set_result(None)
         self.settle()
+
+    def _lag(self, look: Call) -> None:
+        """A replica answers that has not heard of the last changes."""
+        past = self.traffic.lagging(look.arguments[0])
+        if past:
+            self.disturbed = True
+            look.spoiled = TrafficSeen(Sight.SEEN, profile=self.random.choice(past))
 
     def _fault(self, parked: Parked) -> BaseException | None:
         self.disturbed = True
@@ -236,9 +247,14 @@ class Simulation:
     def deliver(self, post: Post) -> None:
         """The broker hands a message to a function."""
         self.posts.remove(post)
-        receive = inbox.receive_alert if post.queue == "alerts" else inbox.receive_command
         message = replace(post.message, deliveries=post.deliveries)
-        self.start(str(post), receive(self.world, message), post)
+        self.start(str(post), self._received(post, message), post)
+
+    def _received(self, post: Post, message: Message) -> Coroutine[Any, Any, None]:
+        if post.dead:
+            return inbox.receive_dead(self.world, message, post.queue)
+        receive = inbox.receive_alert if post.queue == "alerts" else inbox.receive_command
+        return receive(self.world, message)
 
     def post(self, post: Post) -> None:
         """A message reaches its queue."""
@@ -258,7 +274,7 @@ class Simulation:
             self.settle_post(activity, post)
             if self.fault_rate and self.chance(0.1):
                 self.posts.append(post)
-        elif post.deliveries < MOST_DELIVERIES:
+        else:
             self.posts.append(replace(post, deliveries=post.deliveries + 1))
 
     def failed(self, activity: Activity, error: BaseException) -> None:
