@@ -107,7 +107,17 @@ def _goes_on_wrongly(begun: int, before: Rollout, row: HistoryRow, after: Rollou
     onward = after.phase in {Phase.SHIFTING, Phase.PROMOTED} or gated
     if before.phase is not Phase.BAKING or not onward:
         return ""
-    return _unseen(event, after) or _unproven(event, row.verdict, begun) or _unfit(event)
+    return (
+        _unwatched(before, event)
+        or _unseen(event, after)
+        or _unproven(event, row.verdict, begun)
+        or _unfit(event)
+    )
+
+
+def _unwatched(before: Rollout, event: Ticked) -> str:
+    away_s = event.at_s - max(before.looked_at_s or 0.0, before.phase_since_s)
+    return f"on the first look in {away_s:.0f} s" if away_s > 5 * places.BIN_S else ""
 
 
 def _unseen(event: Ticked, after: Rollout) -> str:

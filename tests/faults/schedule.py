@@ -1,5 +1,7 @@
 """A whole schedule of one seed: its moves, and the calm end at which all must be well."""
 
+from collections import Counter
+
 from sandbox.memory_store import no_fault
 from shared.core.model import ProfileSeen
 from tests.faults import place as places
@@ -73,6 +75,7 @@ class Schedule(Watched):
             self.crash(self.random.choice(self.activities))
         elif draw < 0.93:
             self.place.mood = self.random.choice(MOODS)
+            self.faults[f"telemetry that is {self.place.mood}"] += self.place.mood != "fine"
             self.place.stuck_s = self.place.now_s
             self.place.rates = self.random.choice(((0.0, 0.0), (0.0, 0.0), (0.0, 0.7), (0.5, 0.5)))
             self.tell("users", f"telemetry is {self.place.mood}, bad shares {self.place.rates}")
@@ -80,6 +83,7 @@ class Schedule(Watched):
             self._lay_hand()
         elif draw < 0.995:
             end, health = self.random.choice(("blue", "green")), self.random.choice(HEALTH)
+            self.faults["an endpoint's health"] += 1
             self._touch({end: {"health": health}})
         else:
             self._delete()
@@ -93,6 +97,7 @@ class Schedule(Watched):
 
     def _lay_hand(self) -> None:
         hand = self.random.choice(HANDS)
+        self.faults["a person's hand on the weights"] += 1
         self._touch(hand)
         if "blue" in hand:
             self.hands[PROFILE] = self.traffic.pair(PROFILE)
@@ -112,6 +117,7 @@ class Schedule(Watched):
     def _delete(self) -> None:
         self.disturbed = True
         key = PROFILE.casefold()
+        self.faults["a profile deleted or restored"] += 1
         gone: ProfileSeen | None = self.traffic.profiles.pop(key, None)
         self.tell("a person", "deletes the profile" if gone else "restores the profile")
         if gone:
@@ -177,12 +183,16 @@ class Schedule(Watched):
         self.worse_is_seen()
 
 
-def run(seed: int) -> str:
-    """One schedule; what broke, or nothing."""
+def run(seed: int, faults: Counter[str] | None = None) -> str:
+    """One schedule; what broke, or nothing. Adds to `faults` what was done to it."""
+    schedule = Schedule(seed)
     try:
-        Schedule(seed).run()
+        schedule.run()
     except BrokenError as broken:
         return str(broken)
+    finally:
+        if faults is not None:
+            faults.update(+schedule.faults)
     return ""
 
 

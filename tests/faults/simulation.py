@@ -8,6 +8,7 @@ delivered to the last, and two ticks run. `promises.py` watches every step.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from random import Random
@@ -50,6 +51,7 @@ class Simulation:
         self.posts: list[Post] = []
         self.settled: list[Post] = []
         self.steps = self.started = 0
+        self.faults: Counter[str] = Counter()
         self.disturbed = False
         self.fault_rate = self.random.choice((0.0, 0.0, 0.02, 0.06))
         self.lag_rate = self.random.choice((0.0, 0.0, 0.0, 0.0, 0.3))
@@ -126,6 +128,7 @@ class Simulation:
         """The request is on its way and will land later, with nobody there to hear the reply."""
         due_s = self.place.now_s + places.GUARD_S / 3
         self.ghosts.append((due_s, call))
+        self.faults["a write that lands late"] += 1
         self.tell(call.who.name, f"{call} is still on its way")
 
     def issued(self, call: Call) -> None:
@@ -172,6 +175,7 @@ class Simulation:
         past = self.traffic.lagging(look.arguments[0])
         if past:
             self.disturbed = True
+            self.faults["a look at ARM that lags behind"] += 1
             look.spoiled = TrafficSeen(Sight.SEEN, profile=self.random.choice(past))
 
     def _fault(self, parked: Parked) -> BaseException | None:
@@ -179,7 +183,9 @@ class Simulation:
         method = parked.call.method
         if method in SIGHTS:
             if self.chance(0.1):
+                self.faults["an error nobody expected"] += 1
                 return PLANTED
+            self.faults[f"a look that fails ({method})"] += 1
             parked.call.spoiled = SIGHTS[method]
             return None
         if method == "tell":
@@ -187,7 +193,9 @@ class Simulation:
         if parked.stage == "before" and method in CHANGES and self.chance(0.4):
             self.haunt(parked.call)
         elif parked.stage == "after" and method in {"save", "create"} and self.chance(0.3):
+            self.faults["412 for our own write"] += 1
             return ConflictError("412: our own write, tried again, had been applied")
+        self.faults["503 before the effect" if parked.stage == "before" else "a lost reply"] += 1
         return UnreachableError("503")
 
     def land(self, number: int) -> None:
@@ -218,6 +226,7 @@ class Simulation:
     def crash(self, activity: Activity) -> None:
         """The process is gone: its task hears of nothing any more."""
         self.tell(activity.name, "crashes")
+        self.faults["a crash between two port calls"] += 1
         self.disturbed = activity.dead = True
         if activity.task:
             activity.task.cancel()
@@ -247,6 +256,8 @@ class Simulation:
     def deliver(self, post: Post) -> None:
         """The broker hands a message to a function."""
         self.posts.remove(post)
+        if post.deliveries > 1:
+            self.faults["a dead letter" if post.dead else "a message delivered again"] += 1
         message = replace(post.message, deliveries=post.deliveries)
         self.start(str(post), self._received(post, message), post)
 
@@ -273,6 +284,7 @@ class Simulation:
             self.settled.append(post)
             self.settle_post(activity, post)
             if self.fault_rate and self.chance(0.1):
+                self.faults["a twin of a settled message"] += 1
                 self.posts.append(post)
         else:
             self.posts.append(replace(post, deliveries=post.deliveries + 1))

@@ -190,6 +190,28 @@ def a_failed_write_ends_the_retreat(patch: Patch) -> None:
     patch.setattr(gates, "restored", lambda *_: True)
 
 
+def the_first_look_after_an_outage_rises(patch: Patch) -> None:
+    patch.setattr(looks, "unwatched", lambda *_: "")
+
+
+def what_fired_before_the_start_reverts(patch: Patch) -> None:
+    def alarm(_plan: Any, rollout: Any, event: Any) -> Any:
+        if rollout.before is None:
+            return choices.stay(rollout, "no traffic has moved")
+        return choices.retreat(rollout, event.rule)
+
+    for phase in (Phase.SHIFTING, Phase.BAKING, Phase.HELD):
+        known = move(phase, AlertFired)
+        cell(patch, phase, AlertFired, Move(alarm, known.to))
+
+
+def dead_letters_are_dropped(patch: Patch) -> None:
+    async def drop(*_: Any) -> None:
+        return None
+
+    patch.setattr(inbox, "receive_dead", drop)
+
+
 PLANTED: tuple[Plant, ...] = (
     skip_the_seen_message,
     act_before_saving,
@@ -212,6 +234,9 @@ PLANTED: tuple[Plant, ...] = (
     a_lost_race_loses_the_command,
     a_broken_endpoint_is_quiet,
     a_failed_write_ends_the_retreat,
+    the_first_look_after_an_outage_rises,
+    what_fired_before_the_start_reverts,
+    dead_letters_are_dropped,
 )
 
 
