@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 AZURITE := .local/azurite/.installed
+KUSTO := .local/kusto/.installed
 
-.PHONY: demo up test check soak lint types imports docs lock clean
+.PHONY: demo up test check soak fuzz bench-alert lint types imports docs lock clean
 
 demo: $(STAMP) $(AZURITE)
 	$(BIN)/python -m sandbox demo
@@ -17,13 +18,19 @@ up: $(STAMP) $(AZURITE)
 
 test: check
 
-check: lint types imports $(AZURITE)
+check: lint types imports $(AZURITE) $(KUSTO)
 	$(BIN)/python -m pytest --cov --cov-report=
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='shared/core/*' --fail-under=100
 
 soak: $(STAMP)
 	$(BIN)/python -m tests.faults.soak $(or $(N),100000)
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz.run $(or $(N),1000000)
+
+bench-alert: $(STAMP) $(AZURITE)
+	$(BIN)/python -m bench.alert
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -52,8 +59,8 @@ $(STAMP): requirements-dev.txt requirements.txt pyproject.toml
 	$(BIN)/pip install -qq --disable-pip-version-check --no-deps -e .
 	touch $@
 
-$(AZURITE): $(STAMP)
-	$(BIN)/python -m sandbox.azurite
+.local/%/.installed: sandbox/%.py $(STAMP)
+	$(BIN)/python -m sandbox.$*
 	touch $@
 
 clean:

@@ -18,6 +18,7 @@ import aiohttp
 import typer
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from shared.cloud.wiring import only_bus
@@ -46,15 +47,15 @@ def start(
     dry_run: Annotated[bool, typer.Option(help="Stop after preflight.")] = False,
 ) -> None:
     """Post a plan."""
-    document = yaml.safe_load(plan.read_text(encoding="utf-8"))
+    document = _document(plan)
     _post({"action": "start", "plan": document, "reason": reason, "dry_run": dry_run})
 
 
 @app.command()
 def check(plan: Annotated[Path, typer.Argument(exists=True)]) -> None:
     """Say whether a plan can be read, without posting it."""
-    document = yaml.safe_load(plan.read_text(encoding="utf-8"))
-    found = _or_exit(lambda: read_plan(json.dumps(document).encode()))
+    text = json.dumps(_document(plan))
+    found = _or_exit(lambda: read_plan(text.encode()))
     console.print(f"{plan}: {found.name}, {len(found.steps)} steps on {found.profile}")
 
 
@@ -158,6 +159,17 @@ def replay(name: Name) -> None:
         console.print(f"[red]{name}: {found['difference']}[/]", soft_wrap=True)
         raise typer.Exit(1)
     console.print(f"{name}: {found['rows']} rows, decided again, give the stored record")
+
+
+def _document(plan: Path) -> Any:
+    """What the file says, if JSON can say it too."""
+    try:
+        document = yaml.safe_load(plan.read_text(encoding="utf-8"))
+        json.dumps(document)
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        console.print(f"[red]{plan} is no plan:[/] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(1) from None
+    return document
 
 
 def _tells(row: dict[str, Any]) -> bool:

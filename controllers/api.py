@@ -5,6 +5,7 @@ What is posted is only looked at and put into its queue: the queue keeps it, wha
 
 import base64
 import hashlib
+import logging
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
@@ -25,6 +26,8 @@ SHOWN_BYTES = 262_144
 type Json = dict[str, Any]
 type Answer = tuple[int, Json]
 type Queue = Literal["commands", "alerts"]
+
+log = logging.getLogger(__name__)
 
 READERS = {"commands": read_command, "alerts": read_alert}
 
@@ -112,7 +115,8 @@ async def health(world: World) -> tuple[bool, Json]:
     try:
         beat_s = await world.store.last_beat_s()
     except UnreachableError as error:
-        return False, {"healthy": False, "store": str(error)}
+        log.warning("the store does not answer: %s", error)
+        return False, {"healthy": False, "store": "does not answer"}
     age_s = None if beat_s is None else world.clock.now_s() - beat_s
     healthy = age_s is not None and age_s <= world.settings.stale_after_s
     ticks = "never ran" if age_s is None else f"last ran {age_s:.0f} s ago"

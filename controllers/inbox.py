@@ -229,7 +229,7 @@ async def _alert(world: World, message: Message) -> None:
     """Who listens is told first, since seconds count; then the alert is remembered for them all."""
     alert, at_s = read_alert(message.body), world.clock.now_s()
     known, claims = await asyncio.gather(world.store.heard(alert.key), world.store.claims())
-    before, now = known.spell if known else None, alert.spell(at_s)
+    before, now = known.spell if known else None, alert.spell(at_s, message.enqueued_at_s)
     if alert.fired:
         spell = alerts.fired(before, now, world.settings.alert_lapse_s)
         event = alert.event(at_s, spell.since_s)
@@ -237,8 +237,8 @@ async def _alert(world: World, message: Message) -> None:
         listeners = await _warn_all(world, names, alert, event, key(message))
         spell = replace(spell, listeners=listeners)
     else:
-        log.info("alert %s is resolved: it is noted and changes nothing", alert.rule)
-        spell = alerts.resolved(before, now, alert.resolved_s or at_s)
+        log.info("alert %.200r is resolved: it is noted and changes nothing", alert.rule)
+        spell = alerts.resolved(before, now, min(alert.resolved_s or at_s, at_s))
     try:
         await world.store.hear(spell, known)
     except ConflictError as error:
@@ -257,7 +257,7 @@ async def _warn_all(
             raise outcome
     listeners = tuple(name for name, listens in zip(names, warned, strict=True) if listens)
     if not listeners:
-        log.warning("nobody listens to alert %s (%s)", alert.rule, alert.alert_id)
+        log.warning("nobody listens to alert %.200r (%.200r)", alert.rule, alert.alert_id)
     return listeners[:MAX_LISTENERS]
 
 

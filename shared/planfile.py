@@ -18,12 +18,12 @@ DAY_S = 86_400
 # Bins that may still grow are asked for at every look and kept in the record.
 MOST_OPEN_BINS = 120
 UNITS_S: Mapping[str, float] = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": DAY_S}
-DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)")
-SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%")
-POINTS = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)pp")
+DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)", re.ASCII)
+SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%", re.ASCII)
+POINTS = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)pp", re.ASCII)
 PROFILE_ID = (
-    r"(?i)^/subscriptions/[^/?#]{1,64}/resourceGroups/[^/?#]{1,90}/providers/"
-    r"Microsoft\.Network/trafficManagerProfiles/[^/?#]{1,63}$"
+    r"(?i)^/subscriptions/[^\x00-\x20\x7f/?#]{1,64}/resourceGroups/[^\x00-\x20\x7f/?#]{1,90}"
+    r"/providers/Microsoft\.Network/trafficManagerProfiles/[^\x00-\x20\x7f/?#]{1,63}$"
 )
 
 
@@ -46,6 +46,17 @@ def _points(value: object) -> object:
     if match is None:
         raise ValueError('percentage points are allowed, such as "0.1pp"')
     return float(match[1]) / 100
+
+
+def at_most(count: int) -> BeforeValidator:
+    """Look at the length before the elements: each bad one of a hundred thousand costs a reason."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list) and len(value) > count:
+            raise ValueError(f"at most {count} are allowed, not {len(value)}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _written(pattern: re.Pattern[str], example: str) -> WithJsonSchema:
@@ -127,9 +138,9 @@ class EvidenceIn(Strict):
     table: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "AppRequests"
     role: Label | None = None
     arms: ArmsIn
-    rules: Annotated[tuple[RuleIn, ...], Field(min_length=1, max_length=10, strict=False)] = (
-        RuleIn(name="errors", bad="failed"),
-    )
+    rules: Annotated[
+        tuple[RuleIn, ...], Field(min_length=1, max_length=10, strict=False), at_most(10)
+    ] = (RuleIn(name="errors", bad="failed"),)
     risk: RiskIn = RiskIn()
     bin: Annotated[Seconds, Field(ge=1, le=3600)] | None = None
     ingestion_delay: Annotated[Seconds, Field(ge=0, le=3600)] = 300.0
@@ -165,11 +176,13 @@ class PlanIn(Strict):
     stable: Label
     canary: Label
     steps: Annotated[
-        tuple[Percent | StepIn, ...], Field(min_length=1, max_length=20, strict=False)
+        tuple[Percent | StepIn, ...], Field(min_length=1, max_length=20, strict=False), at_most(20)
     ] = (1, 5, 10, 25, 50, 100)
     bake: BakeIn = BakeIn()
     evidence: EvidenceIn
-    rollback_on: Annotated[tuple[AlertIn, ...], Field(max_length=20, strict=False)] = ()
+    rollback_on: Annotated[
+        tuple[AlertIn, ...], Field(max_length=20, strict=False), at_most(20)
+    ] = ()
     rescale: bool = False
     name_servers: Annotated[Seconds, Field(ge=0, le=3600)] = 60.0
     patience: Annotated[Seconds, Field(gt=0, le=DAY_S)] = 900.0

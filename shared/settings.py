@@ -22,10 +22,10 @@ class Settings(BaseSettings):
     arm_endpoint: str = "https://management.azure.com"
     logs_endpoint: str = "https://api.loganalytics.io"
     tables_endpoint: str = ""
-    tables_connection: str = ""
+    tables_connection: str = Field(default="", repr=False)
     tables_prefix: str = Field(default="linnet", pattern=r"^[A-Za-z][A-Za-z0-9]{2,40}$")
     # As Functions names them for triggers with connection="ServiceBus".
-    service_bus: str = Field(default="", validation_alias="servicebus")
+    service_bus: str = Field(default="", validation_alias="servicebus", repr=False)
     service_bus_namespace: str = Field(
         default="", validation_alias="servicebus__fullyqualifiednamespace"
     )
@@ -72,5 +72,10 @@ class Settings(BaseSettings):
 
 
 def _within(resource: str, allowed: str) -> bool:
-    inner, outer = resource.casefold().rstrip("/"), allowed.casefold().rstrip("/")
-    return inner == outer or inner.startswith(outer + "/")
+    inner, outer = _plain(resource), _plain(allowed)
+    return bool(outer) and (inner == outer or inner.startswith(outer + "/"))
+
+
+def _plain(resource: str) -> str:
+    """Azure ignores the case of letters and folds nothing else."""
+    return (resource.lower() if resource.isascii() else resource).rstrip("/")

@@ -4,6 +4,7 @@ Every refusal names the field, what was given and what is allowed. Bodies are JS
 """
 
 import hashlib
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,13 +16,35 @@ from shared.core.alerts import Spell
 from shared.core.events import AbortAsked, AlertFired, Event, HoldAsked, PromoteAsked, ResumeAsked
 from shared.core.model import AlertMatch, Plan
 from shared.errors import RefusedError
-from shared.planfile import Label, LongLabel, Name, PlanIn, Strict, Words, plan_of
+from shared.planfile import Label, LongLabel, Name, PlanIn, Strict, Words, at_most, plan_of
 
 MAX_REASONS = 20
-SHOWN_INPUT = 80
+SHOWN_FIELD, SHOWN_MESSAGE, SHOWN_INPUT = 120, 200, 80
+# Of an alert's own words so much is kept on record; it is matched by all of them.
+KEPT_CHARS, KEPT_TARGETS = 500, 20
 # What an alert says of a longer ago is not believed: an unset .NET time is the year 1.
 OLDEST_S = 90 * 86_400
+# Azure Monitor posts an alert within minutes; who says it fired earlier may be forging a baseline.
+BELATED_S = 900
 MAX_DIMENSIONS = 100
+
+
+class Beginning(reprlib.Repr):
+    """Writes how a value begins: one of many thousand parts is not written out to be cut.
+
+    Of texts too only the beginning: what a secret ends with is nobody's business.
+    """
+
+    def repr_str(self, text: str, _level: int) -> str:
+        """How a text begins."""
+        return repr(text[:SHOWN_INPUT])
+
+    def repr_bytes(self, data: bytes, _level: int) -> str:
+        """How a body begins."""
+        return repr(data[:SHOWN_INPUT])
+
+
+SHOWN = Beginning(maxlevel=3, maxother=SHOWN_INPUT)
 
 
 class StartIn(Strict):
@@ -85,7 +108,7 @@ class Ask:
 
 def read_command(body: bytes) -> Start | Ask:
     """A message of the commands queue. Raises RefusedError with every reason."""
-    said = _read(COMMANDS, body, "command")
+    said = _read(COMMANDS, body, "a command")
     if isinstance(said, StartIn):
         return Start(plan_of(said.plan), said.by, said.reason, said.dry_run)
     if isinstance(said, PromoteIn):
@@ -98,7 +121,7 @@ def read_command(body: bytes) -> Start | Ask:
 
 def read_plan(body: bytes) -> Plan:
     """A plan alone, as JSON. Raises RefusedError with every reason."""
-    return plan_of(_read(TypeAdapter(PlanIn), body, "plan"))
+    return plan_of(_read(TypeAdapter(PlanIn), body, "a plan"))
 
 
 class Essentials(BaseModel):
@@ -111,7 +134,7 @@ class Essentials(BaseModel):
     alertRuleID: str | None = None  # noqa: N815
     severity: Annotated[str, Field(pattern=r"^Sev[0-4]$")] | None = None
     monitorCondition: Literal["Fired", "Resolved"]  # noqa: N815
-    alertTargetIDs: Annotated[tuple[str, ...], Field(max_length=1000)] | None = None  # noqa: N815
+    alertTargetIDs: Annotated[tuple[str, ...], at_most(1000)] | None = None  # noqa: N815
     firedDateTime: str | None = None  # noqa: N815
     resolvedDateTime: str | None = None  # noqa: N815
 
@@ -154,15 +177,21 @@ class Alert:
 
     def event(self, at_s: float, since_s: float) -> AlertFired:
         """The event of it, at the controller's time."""
-        told = self.alert_id, self.rule, self.severity, self.targets, self.fired_at
+        told = self.alert_id, self.rule, self.severity, self.kept_targets, self.fired_at
         return AlertFired(at_s, *told, since_s)
 
-    def spell(self, at_s: float) -> Spell:
+    @property
+    def kept_targets(self) -> tuple[str, ...]:
+        """The first targets, cut."""
+        return tuple(target[:KEPT_CHARS] for target in self.targets[:KEPT_TARGETS])
+
+    def spell(self, at_s: float, enqueued_at_s: float = 0.0) -> Spell:
         """What this message alone says of the rule's firing; an odd time of it counts as now."""
         fired_s = self.fired_s
-        believed = fired_s is not None and at_s - OLDEST_S < fired_s < at_s
+        oldest_s = max(at_s - OLDEST_S, enqueued_at_s - BELATED_S)
+        believed = fired_s is not None and oldest_s < fired_s < at_s
         since_s = fired_s if believed and fired_s is not None else at_s
-        return Spell(self.key, self.rule, self.severity, self.targets, since_s, at_s)
+        return Spell(self.key, self.rule, self.severity, self.kept_targets, since_s, at_s)
 
     def concerns(self, match: AlertMatch) -> bool:
         """Whether a plan's `rollback_on` entry means this alert; names compare without case."""
@@ -176,18 +205,18 @@ class Alert:
 
 def read_alert(body: bytes) -> Alert:
     """A message of the alerts queue. Raises RefusedError with every reason."""
-    data = _read(ALERTS, body, "alert of the common alert schema").data
+    data = _read(ALERTS, body, "an alert of the common alert schema").data
     essentials = data.essentials
     names = tuple(n.casefold() for n in (essentials.alertRule, essentials.alertRuleID) if n)
     return Alert(
         fired=essentials.monitorCondition == "Fired",
         key=_key(essentials, data.alertContext),
         alert_id=essentials.alertId,
-        rule=essentials.alertRule or essentials.alertRuleID or "without a name",
+        rule=(essentials.alertRule or essentials.alertRuleID or "without a name")[:KEPT_CHARS],
         names=names,
         severity=int(essentials.severity[-1]) if essentials.severity else None,
         targets=essentials.alertTargetIDs or (),
-        fired_at=essentials.firedDateTime or "an unknown time",
+        fired_at=(essentials.firedDateTime or "an unknown time")[:KEPT_CHARS],
         fired_s=_moment_s(essentials.firedDateTime),
         resolved_s=_moment_s(essentials.resolvedDateTime),
     )
@@ -218,9 +247,10 @@ def _moment_s(text: str | None) -> float | None:
     """An ISO 8601 moment in seconds since the epoch, UTC unless it says otherwise."""
     try:
         moment = datetime.fromisoformat(text or "")
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        at_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+    return at_s if at_s > 0 else None
 
 
 def _read[T](adapter: TypeAdapter[T], body: bytes, what: str) -> T:
@@ -228,12 +258,16 @@ def _read[T](adapter: TypeAdapter[T], body: bytes, what: str) -> T:
         return adapter.validate_json(body.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:
         reasons = [_reason(detail) for detail in error.errors()[:MAX_REASONS]]
-        raise RefusedError(f"not a {what}: {'; '.join(reasons)}") from None
+        raise RefusedError(f"not {what}: {'; '.join(reasons)}") from None
 
 
 def _reason(detail: Mapping[str, Any]) -> str:
-    field = ".".join(str(part) for part in detail["loc"]) or "body"
-    given = repr(detail["input"])
-    shown = given if len(given) <= SHOWN_INPUT else f"{given[:SHOWN_INPUT]}…"
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{field}: {message} (given {shown})"
+    field = _plain(".".join(str(part) for part in detail["loc"]) or "body", SHOWN_FIELD)
+    message = _plain(str(detail["msg"]).removeprefix("Value error, "), SHOWN_MESSAGE)
+    return f"{field}: {message} (given {_plain(SHOWN.repr(detail['input']), SHOWN_INPUT)})"
+
+
+def _plain(text: str, most: int) -> str:
+    """Words of a sender's as part of one line: cut, and without what could begin another."""
+    cut = text if len(text) <= most else f"{text[:most]}…"
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in cut)

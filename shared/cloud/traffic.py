@@ -25,6 +25,7 @@ from tenacity import (
 )
 
 from shared.cloud import probe, seeing, trouble
+from shared.cloud.probe import Check
 from shared.cloud.retries import patiently
 from shared.core.model import EndpointSeen, ProbeSeen, Sight, TrafficSeen
 from shared.core.weights import Write
@@ -122,6 +123,19 @@ class ArmTraffic:
             return ProbeSeen(
                 healthy=False, reason=f"it could not be probed: {trouble.words(error)}"
             )
+
+    async def origin(self, profile: str, endpoint: str) -> Check:
+        """Where and how the endpoint is asked, by the profile's monitor config.
+
+        Raises RefusedError when there is no such endpoint, UnreachableError when nobody can tell.
+        """
+        try:
+            found = await self._read(profile)
+        except (AzureError, TimeoutError, OSError) as error:
+            raise UnreachableError(f"Traffic Manager: {trouble.words(error)}") from error
+        if found is None:
+            raise RefusedError("the Traffic Manager profile does not exist")
+        return seeing.check(found, endpoint)
 
     async def _read(self, profile: str) -> Profile | None:
         where = profile_id(profile)

@@ -43,7 +43,7 @@ def words(error: BaseException) -> str:
         case TimeoutError() | asyncio.CancelledError():
             text = "there was no answer in time"
         case ServiceRequestError():
-            text = f"it could not be reached: {first_line(error.message)}"
+            text = f"the connection failed: {first_line(error.message)}"
         case ServiceResponseError():
             text = f"the connection broke before the answer: {first_line(error.message)}"
         case AzureError():

@@ -126,6 +126,12 @@ def places(plan: Plan, profile: ProfileSeen | None) -> tuple[str, ...]:
     return tuple(f"{end.target.casefold()} ({end.kind})" for end in (stable, canary))
 
 
+def kinds(plan: Plan, profile: ProfileSeen | None) -> tuple[str, ...]:
+    """Of which endpoint type stable and canary are. Empty if one is gone."""
+    stable, canary = endpoints(plan, profile)
+    return (stable.kind, canary.kind) if stable and canary else ()
+
+
 def wanted_pair(rollout: Rollout) -> Pair:
     """The pair that the record wants in force. Only for a rollout that has begun."""
     if rollout.before is None:
@@ -171,6 +177,26 @@ def left_over(plan: Plan, rollout: Rollout, profile: ProfileSeen | None) -> Writ
     if canary and canary.enabled and not stable and _others_serve(profile, canary):
         return Write("canary", wanted.canary)
     return None
+
+
+def unseen_writes(
+    plan: Plan, rollout: Rollout, traffic: TrafficSeen
+) -> tuple[tuple[EndpointSeen, Write], ...]:
+    """What takes the canary off without a look at the weights; empty when it may not.
+
+    Azure throttles reads and writes apart, and a retreat waits for neither. Stable comes first:
+    whatever is in force, that only lowers the canary's share and leaves somebody serving.
+    """
+    if traffic.sight is not Sight.FAILED or rollout.wanted_percent > 0 or not rollout.kinds:
+        return ()
+    wanted = wanted_pair(rollout)
+    arms = (wanted.stable, wanted.canary)
+    ends = (
+        EndpointSeen(name, kind, "", arm.weight, arm.enabled, "")
+        for name, kind, arm in zip((plan.stable, plan.canary), rollout.kinds, arms, strict=True)
+    )
+    writes = Write("stable", wanted.stable), Write("canary", wanted.canary)
+    return tuple(zip(ends, writes, strict=True))
 
 
 def _others_serve(profile: ProfileSeen, canary: EndpointSeen) -> bool:

@@ -232,7 +232,7 @@ class Rollout:
     `scale` is the sum the pair's weights keep; `last_pair` is what was last verified;
     `last_error` is the history row of the last failed turn; `moved_at_s` is when traffic was
     first to move; `looked_at_s` is the last look that a rise could have come from, to the bin;
-    `places` is where stable and canary pointed at the start.
+    `places` is where stable and canary pointed at the start, `kinds` their endpoint types.
     """
 
     name: str
@@ -249,6 +249,7 @@ class Rollout:
     before: Pair | None = None
     last_pair: Pair | None = None
     places: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     scale: int = 0
     ttl_s: int = 0
     bin_s: int = 60

@@ -46,6 +46,7 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
         before=pair,
         last_pair=pair,
         places=gates.places(plan, profile),
+        kinds=gates.kinds(plan, profile),
         scale=scale_for(plan, pair),
         ttl_s=profile.ttl_s,
         bin_s=bin_s,

@@ -132,6 +132,16 @@ async def test_what_linnet_would_refuse_is_not_posted(tmp_path: Path) -> None:
         assert "must rise and end at 100, given 50, 5" in result.output
 
 
+@pytest.mark.parametrize("text", ["name: 2024-01-01", "a: [", "a: &a [*a]", "a: \xff"])
+async def test_a_file_that_is_no_plan_is_said_so(tmp_path: Path, text: str) -> None:
+    bad = tmp_path / "plan.yaml"
+    bad.write_text(text, encoding="latin-1")
+
+    for word in ("check", "start"):
+        result = await linnet(word, str(bad))
+        assert (result.exit_code, "is no plan" in result.output) == (1, True), result.output
+
+
 async def test_a_good_plan_is_said_to_be_good(plan_file: Path) -> None:
     result = await linnet("check", str(plan_file))
 

@@ -96,11 +96,11 @@ async def test_health_is_a_store_that_answers_and_ticks_that_come(town: Town) ->
 
 async def test_health_says_when_the_store_is_away(town: Town) -> None:
     async def away(port: str, method: str, stage: Stage) -> None:
-        raise UnreachableError("Tables are away")
+        raise UnreachableError("does not answer")
 
     town.world.store.hook = away
 
-    assert await api.health(town.world) == (False, {"healthy": False, "store": "Tables are away"})
+    assert await api.health(town.world) == (False, {"healthy": False, "store": "does not answer"})
 
 
 async def test_what_disappears_between_two_reads_is_left_out(town: Town) -> None:

@@ -381,3 +381,32 @@ async def test_a_hand_between_two_writes_stops_the_second(town: Town) -> None:
 
     assert town.weights.stable.enabled
     assert len(town.world.traffic.journal) == count + 1
+
+
+async def test_a_retreat_does_not_wait_for_a_look_at_the_weights(town: Town) -> None:
+    """Azure throttles reads and writes apart: who cannot read may still write."""
+    await town.start()
+    await town.reach(Phase.BAKING, 2)
+    town.world.traffic.blind = "429, reads are throttled"
+
+    await town.command("abort")
+
+    assert town.share == 0
+    await town.seconds(3)
+    assert (await town.rollout()).phase is Phase.RETREATING
+    town.world.traffic.blind = ""
+    await town.reach(Phase.REVERTED)
+
+
+async def test_blind_writes_leave_somebody_serving_at_100_percent(town: Town) -> None:
+    """Stable is off: it is enabled before the canary is disabled, and nothing is left dark."""
+    await town.start()
+    await town.reach(Phase.PROMOTED)
+    town.world.traffic.blind = "429, reads are throttled"
+    before = len(town.world.traffic.journal)
+
+    await town.command("abort")
+
+    written = [write.arm for _, _, write in town.world.traffic.journal[before:]]
+    assert written[:2] == ["stable", "canary"]
+    assert (town.weights.stable.enabled, town.weights.canary.enabled) == (True, False)

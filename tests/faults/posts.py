@@ -70,7 +70,7 @@ def body(random: Random, kind: str, name: str, id_: str, at_s: float) -> bytes:
     if kind == "rubbish":
         return b'{"action": "explode"'
     if kind in {"alert", "resolved"}:
-        fired_s = at_s - random.choice((0, 0, 0, 1, 3, 1000))
+        fired_s = at_s - random.choice((0, 0, 0, 1, 3, 600))
         alert = alert_document(condition=CONDITIONS[kind], fired_s=fired_s)
         alert["data"]["essentials"]["alertId"] = id_
         return encoded(alert)
