@@ -18,6 +18,7 @@ from shared.core.model import FINAL, Pair, Plan, Rollout
 from shared.errors import ForbiddenError, RefusedError, UnreachableError
 from shared.ports import HistoryRow, Rejected, World
 from shared.record import row_to_dict
+from shared.samples import read_sample
 from shared.wire import read_alert, read_command
 
 SHOWN_ROWS = 200
@@ -25,11 +26,11 @@ SHOWN_BYTES = 262_144
 
 type Json = dict[str, Any]
 type Answer = tuple[int, Json]
-type Queue = Literal["commands", "alerts"]
+type Queue = Literal["commands", "alerts", "samples"]
 
 log = logging.getLogger(__name__)
 
-READERS = {"commands": read_command, "alerts": read_alert}
+READERS = {"commands": read_command, "alerts": read_alert, "samples": read_sample}
 
 
 async def rollouts(world: World) -> Json:
@@ -88,7 +89,7 @@ async def post(world: World, queue: Queue, authorization: str | None, body: byte
         await world.doors[queue].admit(authorization)
         _look_at(world, queue, body)
         digest = hashlib.sha256(body).hexdigest()
-        message_id = f"http-{digest}" if queue == "alerts" else f"http-{uuid4()}"
+        message_id = f"http-{uuid4()}" if queue == "commands" else f"http-{digest}"
         await world.queues.send(_name(world, queue), body, message_id)
     except (ForbiddenError, RefusedError, UnreachableError) as error:
         return _failed(error)
@@ -218,7 +219,12 @@ def _look_at(world: World, queue: Queue, body: bytes) -> None:
 
 
 def _name(world: World, queue: str) -> str:
-    named = {"commands": world.settings.commands_queue, "alerts": world.settings.alerts_queue}
+    settings = world.settings
+    named = {
+        "commands": settings.commands_queue,
+        "alerts": settings.alerts_queue,
+        "samples": settings.samples_queue,
+    }
     return named[queue]
 
 

@@ -10,11 +10,12 @@ import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
-from shared.core import gates, questions, weights
+from shared.core import gates, questions, tallies, weights
 from shared.core.effects import Effect, ReleaseClaim, SetPercent, Tell
 from shared.core.events import Event, Ticked, TurnFailed
 from shared.core.machine import Decision, decide
 from shared.core.model import FINAL, Pair, Phase, ProfileSeen, Rollout
+from shared.core.tally import brief
 from shared.errors import ConflictError, LinnetError, UnreachableError
 from shared.ports import HistoryRow, Stored, World
 
@@ -121,12 +122,15 @@ async def look(world: World, stored: Stored, holder: str | None) -> Ticked:
         probe = (
             looks.create_task(world.traffic.probe(plan.profile, plan.canary)) if before else None
         )
+        shadow = tallies.wanted(plan, rollout)
+        tally = looks.create_task(world.store.tally(rollout.name)) if shadow else None
     return Ticked(
         at_s=at_s,
         traffic=traffic.result(),
         answer=answer.result() if answer else None,
         probe=probe.result() if probe else None,
         holder=holder,
+        tally=brief(tally.result(), questions.read_up_to(rollout)) if tally else None,
     )
 
 

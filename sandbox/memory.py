@@ -12,8 +12,9 @@ from typing import Any
 from sandbox.memory_store import Faulty, Hook, MemoryStore, no_fault
 from shared.core.model import Answer, EndpointSeen, ProbeSeen, ProfileSeen, Sight, TrafficSeen
 from shared.core.questions import Question
+from shared.core.shadow import Replayed, Request
 from shared.core.weights import Write
-from shared.errors import LinnetError
+from shared.errors import LinnetError, RefusedError
 from shared.ports import World
 from shared.settings import Settings
 
@@ -94,6 +95,40 @@ class ListNotices(Faulty):
 
 
 @dataclass
+class MemoryReplays(Faulty):
+    """Answers whatever `answers` says; `asked` has every request and to whom it went."""
+
+    answers: Callable[[str, Request], Replayed] = field(
+        default=lambda _endpoint, _request: Replayed(None, "nothing was set up")
+    )
+    asked: list[tuple[str, Request]] = field(default_factory=list)
+
+    async def replay(
+        self, profile: str, endpoint: str, request: Request, *, timeout_s: float, most_bytes: int
+    ) -> Replayed:
+        """The answer."""
+        del profile, timeout_s, most_bytes
+        async with self.call("replay"):
+            self.asked.append((endpoint, request))
+            return self.answers(endpoint, request)
+
+
+@dataclass
+class MemoryBodies(Faulty):
+    """Bodies by their address."""
+
+    blobs: dict[str, bytes] = field(default_factory=dict)
+
+    async def read(self, url: str, sha256: str, most_bytes: int) -> bytes:
+        """The bytes."""
+        del sha256, most_bytes
+        async with self.call("read"):
+            if url not in self.blobs:
+                raise RefusedError(f"there is no blob {url}")
+            return self.blobs[url]
+
+
+@dataclass
 class ListQueues(Faulty):
     """Keeps what was posted: queue, bytes, message id."""
 
@@ -149,6 +184,8 @@ class MemoryWorld(World):
     telemetry: MemoryTelemetry
     notices: ListNotices
     clock: TurnedClock
+    replays: MemoryReplays
+    bodies: MemoryBodies
     queues: ListQueues
     doors: Mapping[str, MemoryDoor]
 
@@ -162,6 +199,8 @@ def memory_world(settings: Settings, hook: Hook = no_fault) -> MemoryWorld:
         telemetry=MemoryTelemetry(hook),
         notices=ListNotices(hook),
         clock=TurnedClock(),
+        replays=MemoryReplays(hook),
+        bodies=MemoryBodies(hook),
         queues=ListQueues(hook),
-        doors={"commands": MemoryDoor(hook), "alerts": MemoryDoor(hook)},
+        doors={name: MemoryDoor(hook) for name in ("commands", "alerts", "samples")},
     )

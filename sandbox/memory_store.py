@@ -4,7 +4,7 @@ A stand-in for tests of the controllers: it runs the same contract suite as the 
 Tables, and proves nothing about Azure.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from shared import record
 from shared.core.alerts import Spell
 from shared.core.model import Plan, Rollout
+from shared.core.tally import Tally, total
 from shared.errors import ConflictError
 from shared.ports import Claim, Heard, HistoryRow, Rejected, Stored
 
@@ -47,6 +48,8 @@ class MemoryStore(Faulty):
     holders: dict[str, Claim] = field(default_factory=dict)
     parked: dict[str, Rejected] = field(default_factory=dict)
     alerts: dict[str, Heard] = field(default_factory=dict)
+    samples: dict[str, set[str]] = field(default_factory=dict)
+    tallies: dict[str, list[str]] = field(default_factory=dict)
     beat_s: float | None = None
     version: int = 0
 
@@ -148,6 +151,25 @@ class MemoryStore(Faulty):
         """Alerts that were heard."""
         async with self.call("spells"):
             return [heard.spell for heard in self.alerts.values()][:limit]
+
+    async def add_tally(self, name: str, tally: Tally, keys: Sequence[str]) -> None:
+        """Write down what samples count for."""
+        async with self.call("add_tally"):
+            before = self.samples.setdefault(name, set())
+            if before & set(keys):
+                raise ConflictError("a sample was counted before")
+            before |= set(keys)
+            self.tallies.setdefault(name, []).append(record.tally_to_json(tally))
+
+    async def counted(self, name: str, keys: Sequence[str]) -> frozenset[str]:
+        """Which of these samples were counted before."""
+        async with self.call("counted"):
+            return frozenset(self.samples.get(name, set()) & set(keys))
+
+    async def tally(self, name: str) -> Tally:
+        """All tallies of a rollout, added up."""
+        async with self.call("tally"):
+            return total(record.tally_from_json(text) for text in self.tallies.get(name, []))
 
     async def beat(self, at_s: float) -> None:
         """Note a tick."""

@@ -5,79 +5,30 @@ Durations, shares and differences of shares carry their units ("10m", "5%", "0.1
 Schema in docs/plan.schema.json is printed from these models.
 """
 
-import re
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
 from shared.core.judge import Risk
 from shared.core.model import AlertMatch, Arms, Gate, Outcome, Plan, Rule, Source, Step
-
-DAY_S = 86_400
-# Bins that may still grow are asked for at every look and kept in the record.
-MOST_OPEN_BINS = 120
-UNITS_S: Mapping[str, float] = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": DAY_S}
-DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)", re.ASCII)
-SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%", re.ASCII)
-POINTS = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)pp", re.ASCII)
-PROFILE_ID = (
-    r"(?i)^/subscriptions/[^\x00-\x20\x7f/?#]{1,64}/resourceGroups/[^\x00-\x20\x7f/?#]{1,90}"
-    r"/providers/Microsoft\.Network/trafficManagerProfiles/[^\x00-\x20\x7f/?#]{1,63}$"
+from shared.shadowplan import ShadowIn, shadow_of
+from shared.written import (
+    DAY_S,
+    PROFILE_ID,
+    Label,
+    LongLabel,
+    Name,
+    Percent,
+    Points,
+    Seconds,
+    Share,
+    Strict,
+    at_most,
 )
 
-
-def _seconds(value: object) -> object:
-    match = DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError('a duration with its unit is allowed, such as "800ms", "30s", "10m", "4h"')
-    return float(match[1]) * UNITS_S[match[2]]
-
-
-def _share(value: object) -> object:
-    match = SHARE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError('a percentage with its sign is allowed, such as "1%" or "0.5%"')
-    return float(match[1]) / 100
-
-
-def _points(value: object) -> object:
-    match = POINTS.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError('percentage points are allowed, such as "0.1pp"')
-    return float(match[1]) / 100
-
-
-def at_most(count: int) -> BeforeValidator:
-    """Look at the length before the elements: each bad one of a hundred thousand costs a reason."""
-
-    def check(value: object) -> object:
-        if isinstance(value, list) and len(value) > count:
-            raise ValueError(f"at most {count} are allowed, not {len(value)}")
-        return value
-
-    return BeforeValidator(check)
-
-
-def _written(pattern: re.Pattern[str], example: str) -> WithJsonSchema:
-    form = {"type": "string", "pattern": f"^{pattern.pattern}$", "examples": [example]}
-    return WithJsonSchema(form)
-
-
-type Seconds = Annotated[float, BeforeValidator(_seconds), _written(DURATION, "10m")]
-type Share = Annotated[float, BeforeValidator(_share), _written(SHARE, "5%")]
-type Points = Annotated[float, BeforeValidator(_points), _written(POINTS, "0.1pp")]
-type Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
-type Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-type Label = Annotated[str, Field(min_length=1, max_length=260)]
-type LongLabel = Annotated[str, Field(min_length=1, max_length=2000)]
-type Words = Annotated[str, Field(max_length=500)]
-
-
-class Strict(BaseModel):
-    """Frozen, no unknown fields, no silent conversions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+# Bins that may still grow are asked for at every look and kept in the record.
+MOST_OPEN_BINS = 120
 
 
 class BakeIn(Strict):
@@ -94,11 +45,21 @@ class BakeIn(Strict):
 
 
 class StepIn(Strict):
-    """One stop: a percentage above 0, its bake, and whether a person must let it rise."""
+    """One stop: a percentage, its bake, and whether a person must let it rise.
 
-    percent: Percent
+    The first one may be at 0 %: then `shadow` says how the canary is tried on samples.
+    """
+
+    percent: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
     bake: BakeIn | None = None
     gate: Literal["auto", "manual"] = "auto"
+    shadow: ShadowIn | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> "StepIn":
+        if (self.percent == 0) is (self.shadow is None):
+            raise ValueError(f"shadow: is for a step at 0 %, and only for it, not {self.percent:g}")
+        return self
 
 
 class ArmsIn(Strict):
@@ -193,7 +154,7 @@ class PlanIn(Strict):
     @model_validator(mode="after")
     def _sound(self) -> "PlanIn":
         percents = [_percent_of(step) for step in self.steps]
-        if len(percents) == 1:
+        if len([percent for percent in percents if percent]) == 1:
             raise ValueError("steps: at 100 % nothing is left to compare with; put one before it")
         if percents != sorted(set(percents)) or percents[-1] != 100:  # noqa: PLR2004  # per cent
             shown = ", ".join(f"{p:g}" for p in percents)
@@ -207,13 +168,19 @@ class PlanIn(Strict):
 
 def plan_of(said: PlanIn) -> Plan:
     """The plan as the core knows it: defaults filled in, units gone."""
+    steps = tuple(_step_of(step, said.bake) for step in said.steps)
+    source = _source_of(said.evidence)
+    if any(step.shadow for step in steps):
+        # Samples and telemetry are judged apart, and share the error of a false rollback.
+        half = replace(source.risk, false_rollback=source.risk.false_rollback / 2)
+        source = replace(source, risk=half)
     return Plan(
         name=said.name,
         profile=said.profile,
         stable=said.stable,
         canary=said.canary,
-        steps=tuple(_step_of(step, said.bake) for step in said.steps),
-        source=_source_of(said.evidence),
+        steps=steps,
+        source=source,
         rollback_on=tuple(
             AlertMatch(match.alert, match.target, match.severity_at_most)
             for match in said.rollback_on
@@ -235,7 +202,8 @@ def _step_of(step: float | StepIn, default: BakeIn) -> Step:
     if not isinstance(step, StepIn):
         return Step(step, default.min, default.max)
     bake = step.bake or default
-    return Step(step.percent, bake.min, bake.max, Gate(step.gate))
+    shadow = None if step.shadow is None else shadow_of(step.shadow)
+    return Step(step.percent, bake.min, bake.max, Gate(step.gate), shadow)
 
 
 def _source_of(said: EvidenceIn) -> Source:

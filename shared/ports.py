@@ -6,7 +6,7 @@ seconds since the epoch.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,8 @@ from shared.core.events import Event
 from shared.core.judge import Verdict
 from shared.core.model import Answer, EndpointSeen, Phase, Plan, ProbeSeen, Rollout, TrafficSeen
 from shared.core.questions import Question
+from shared.core.shadow import Replayed, Request
+from shared.core.tally import Tally
 from shared.core.weights import Write
 from shared.settings import Settings
 
@@ -164,6 +166,21 @@ class Store(Protocol):
         """The alerts that were ever heard, in no order."""
         ...
 
+    async def add_tally(self, name: str, tally: Tally, keys: Sequence[str]) -> None:
+        """Write down what some samples (at most 90) count for, as a row that nobody overwrites.
+
+        Raises ConflictError, and writes nothing, when one of them was counted before.
+        """
+        ...
+
+    async def counted(self, name: str, keys: Sequence[str]) -> frozenset[str]:
+        """Which of these samples were counted before."""
+        ...
+
+    async def tally(self, name: str) -> Tally:
+        """All that was ever written down for a rollout, added up."""
+        ...
+
     async def beat(self, at_s: float) -> None:
         """Note that a tick ran."""
         ...
@@ -202,6 +219,27 @@ class Notices(Protocol):
 
     async def tell(self, rollout: str, sentence: str) -> None:
         """Say it. Never raises."""
+        ...
+
+
+class Replays(Protocol):
+    """Requests to the endpoints of a profile, in the shadow of the users'."""
+
+    async def replay(
+        self, profile: str, endpoint: str, request: Request, *, timeout_s: float, most_bytes: int
+    ) -> Replayed:
+        """Make the request to that endpoint and to nothing else.
+
+        Never raises: what went wrong is part of the value.
+        """
+        ...
+
+
+class Bodies(Protocol):
+    """Bodies that were too large for the broker."""
+
+    async def read(self, url: str, sha256: str, most_bytes: int) -> bytes:
+        """The bytes. Raises RefusedError for what is not allowed or not so, UnreachableError."""
         ...
 
 
@@ -249,5 +287,7 @@ class World:
     telemetry: Telemetry
     notices: Notices
     clock: Clock
+    replays: Replays
+    bodies: Bodies
     queues: Queues
     doors: Mapping[str, Door]

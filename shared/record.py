@@ -12,12 +12,14 @@ from shared.core.alerts import Spell
 from shared.core.events import EVENTS, Event
 from shared.core.judge import Verdict
 from shared.core.model import Phase, Plan, Rollout
+from shared.core.tally import Tally
 from shared.ports import HistoryRow
 
 PLANS: TypeAdapter[Plan] = TypeAdapter(Plan)
 ROLLOUTS: TypeAdapter[Rollout] = TypeAdapter(Rollout)
 VERDICTS: TypeAdapter[Verdict | None] = TypeAdapter(Verdict | None)
 SPELLS: TypeAdapter[Spell] = TypeAdapter(Spell)
+TALLIES: TypeAdapter[Tally] = TypeAdapter(Tally)
 BY_NAME: dict[str, TypeAdapter[Event]] = {kind.__name__: TypeAdapter(kind) for kind in EVENTS}
 
 
@@ -49,6 +51,16 @@ def spell_to_json(spell: Spell) -> str:
 def spell_from_json(text: str) -> Spell:
     """A stored spell. Raises ValueError when it is none."""
     return SPELLS.validate_json(text)
+
+
+def tally_to_json(tally: Tally) -> str:
+    """A tally as stored."""
+    return TALLIES.dump_json(tally).decode()
+
+
+def tally_from_json(text: str) -> Tally:
+    """A stored tally. Raises ValueError when it is none."""
+    return TALLIES.validate_json(text)
 
 
 def row_to_dict(row: HistoryRow) -> dict[str, Any]:

@@ -6,7 +6,7 @@ resources: `allowed_profiles` and `allowed_workspaces` are empty, and so allow n
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 type Names = Annotated[tuple[str, ...], NoDecode]
@@ -31,6 +31,14 @@ class Settings(BaseSettings):
     )
     commands_queue: str = "commands"
     alerts_queue: str = "alerts"
+    samples_queue: str = "samples"
+    # Bodies of samples may lie below these, such as https://account.blob.core.windows.net/bodies/.
+    allowed_blobs: Names = ()
+    # What the hashes of hidden values are made with; without it they differ between processes.
+    hash_key: SecretStr = SecretStr("")
+    samples_roles: Names = ("Linnet.Sample",)
+    shadow_concurrency: int = Field(default=32, ge=1, le=256)
+    shadow_per_s: float = Field(default=50, gt=0)
     managed_identity_client_id: str = ""
     turn_deadline_s: float = Field(default=50, gt=0)
     tick_deadline_s: float = Field(default=55, gt=0)
@@ -51,7 +59,9 @@ class Settings(BaseSettings):
         "allowed_profiles",
         "allowed_workspaces",
         "entra_audiences",
+        "allowed_blobs",
         "alerts_roles",
+        "samples_roles",
         "commands_roles",
         mode="before",
     )

@@ -16,7 +16,8 @@ from shared.core.alerts import Spell
 from shared.core.events import AbortAsked, AlertFired, Event, HoldAsked, PromoteAsked, ResumeAsked
 from shared.core.model import AlertMatch, Plan
 from shared.errors import RefusedError
-from shared.planfile import Label, LongLabel, Name, PlanIn, Strict, Words, at_most, plan_of
+from shared.planfile import PlanIn, plan_of
+from shared.written import Label, LongLabel, Name, Strict, Words, at_most
 
 MAX_REASONS = 20
 SHOWN_FIELD, SHOWN_MESSAGE, SHOWN_INPUT = 120, 200, 80

@@ -5,6 +5,7 @@ Sizes are checked here, before sending, since an emulator is laxer than the serv
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from shared import record
 from shared.cloud.pieces import joined, split
 from shared.core.alerts import Spell
 from shared.core.model import Plan, Rollout
+from shared.core.tally import Tally
 from shared.errors import RefusedError
 from shared.ports import Claim, HistoryRow, Message, Rejected
 
@@ -26,7 +28,7 @@ ROW = "h-{:010d}"
 def of_record(plan: Plan, rollout: Rollout) -> dict[str, Any]:
     """The record, the row whose etag counts."""
     return fitted(
-        keys(partition(rollout.name), "record")
+        keys_of(partition(rollout.name), "record")
         | {"Phase": rollout.phase.value, "Sequence": rollout.sequence, "Saved": datetime.now(UTC)}
         | split("plan", record.plan_to_json(plan))
         | split("rollout", record.rollout_to_json(rollout))
@@ -37,9 +39,9 @@ def of_event(name: str, row: HistoryRow, message_id: str | None) -> list[Any]:
     """The operations that add a history row and, for a message, that it was seen."""
     own = partition(name)
     text = json.dumps(record.row_to_dict(row), separators=(",", ":"))
-    rows = [keys(own, ROW.format(row.number)) | split("row", text)]
+    rows = [keys_of(own, ROW.format(row.number)) | split("row", text)]
     if message_id is not None:
-        rows.append(keys(own, f"m-{digest(message_id)}") | {"Number": row.number})
+        rows.append(keys_of(own, f"m-{digest(message_id)}") | {"Number": row.number})
     return [("create", fitted(entity)) for entity in rows]
 
 
@@ -59,7 +61,7 @@ def _bytes(value: object) -> int:
     return len(value) if isinstance(value, bytes) else 16
 
 
-def keys(in_: str, row: str) -> dict[str, Any]:
+def keys_of(in_: str, row: str) -> dict[str, Any]:
     """The two keys of an entity."""
     return {"PartitionKey": in_, "RowKey": row}
 
@@ -95,7 +97,7 @@ def of_rejected(rejected: Rejected) -> dict[str, Any]:
     message = rejected.message
     newest_first = f"{10**17 - round(rejected.at_s * 1e6):018d}"
     return fitted(
-        keys("rejected", f"t-{newest_first}-{rejected.key}")
+        keys_of("rejected", f"t-{newest_first}-{rejected.key}")
         | {"MessageId": message.id, "Queue": rejected.queue, "At": rejected.at_s}
         | {"EnqueuedAt": message.enqueued_at_s, "Deliveries": message.deliveries}
         | split("Reason", rejected.reason)
@@ -108,3 +110,24 @@ def rejected(entity: TableEntity) -> Rejected:
     id_, body = str(entity["MessageId"]), joined(entity, "Body", empty=b"")
     message = Message(id_, body, float(entity["EnqueuedAt"]), int(entity["Deliveries"]))
     return Rejected(message, str(entity["Queue"]), joined(entity, "Reason"), float(entity["At"]))
+
+
+def samples_of(name: str) -> str:
+    """The partition of a rollout's samples, apart from its record: they come in their thousands."""
+    return f"s-{key(name)}"
+
+
+def of_tally(name: str, tally: Tally, keys: Sequence[str]) -> dict[str, Any]:
+    """What some samples count for, in a row named by them."""
+    row = keys_of(samples_of(name), f"t-{digest(chr(10).join(sorted(keys)))}")
+    return fitted(row | split("tally", record.tally_to_json(tally)))
+
+
+def of_sample(name: str, sample_key: str) -> dict[str, Any]:
+    """That a sample was counted."""
+    return keys_of(samples_of(name), f"i-{digest(sample_key)}")
+
+
+def tally(entity: TableEntity) -> Tally:
+    """A tally as stored."""
+    return record.tally_from_json(joined(entity, "tally"))

@@ -9,16 +9,18 @@
     rejected             t-<newest first>-<hash>   a message that could not be used
     rejected             i-<hash of id and bytes>  that it is kept already, and in which row
     alerts               <hash of rule and target> since when it fires, and who was told
+    s-<rollout>          t-<hash of samples>       what some samples count for; never changed
+    s-<rollout>          i-<hash of sample id>     that a sample was counted
     heartbeat            tick                      when a tick last ran
 
 Every update names the etag it read. A save whose reply was lost looks like a conflict to its
 repetition; the caller reloads and finds its own row. A transaction has three operations at most,
-of 100 allowed.
+with samples 91, of 100 allowed.
 """
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -34,6 +36,7 @@ from shared.cloud.pieces import joined, split
 from shared.cloud.retries import patiently
 from shared.core.alerts import Spell
 from shared.core.model import Plan, Rollout
+from shared.core.tally import Tally, total
 from shared.errors import ConflictError, UnreachableError
 from shared.ports import Claim, Heard, HistoryRow, Rejected, Stored
 
@@ -42,6 +45,8 @@ CONFLICTS = frozenset({404, 409, 412})
 # The same statuses when nobody won: there is no table to win in.
 GONE = frozenset({TableErrorCode.TABLE_NOT_FOUND, TableErrorCode.TABLE_BEING_DELETED})
 PAGE = 1000
+# More batches than the samples of any plan make.
+MOST_TALLIES = 200_000
 
 
 class TableStore:
@@ -84,7 +89,7 @@ class TableStore:
             *rows.of_event(rollout.name, row, message_id),
         ]
         # The index goes first: a name too many is passed over, a missing one would hide a rollout.
-        await self._upsert({**rows.keys("index", rows.key(rollout.name)), "Name": rollout.name})
+        await self._upsert({**rows.keys_of("index", rows.key(rollout.name)), "Name": rollout.name})
         return Stored(plan, rollout, await self._transact(rollout.name, operations))
 
     async def save(
@@ -117,7 +122,9 @@ class TableStore:
     async def claim(self, profile: str, rollout: str, instead_of: Claim | None = None) -> Claim:
         """Take a free profile, or take it over; returns the claim in force afterwards."""
         key = rows.digest(profile.casefold())
-        wanted = rows.fitted({**rows.keys("claims", key), "Profile": profile, "Rollout": rollout})
+        wanted = rows.fitted(
+            {**rows.keys_of("claims", key), "Profile": profile, "Rollout": rollout}
+        )
         takes: list[Any] = [("create", wanted)]
         if instead_of is not None:
             takes.insert(0, ("update", wanted, _replacing(instead_of.etag)))
@@ -137,14 +144,14 @@ class TableStore:
 
     async def release(self, claim: Claim) -> None:
         """Give a profile back, unless somebody else has it by now."""
-        row = rows.keys("claims", rows.digest(claim.profile.casefold()))
+        row = rows.keys_of("claims", rows.digest(claim.profile.casefold()))
         with suppress(ConflictError):
             await self._transact("release", [("delete", row, _unchanged(claim.etag))])
 
     async def reject(self, rejected: Rejected) -> None:
         """Keep a message that cannot be used, once."""
         parked = rows.of_rejected(rejected)
-        kept = rows.keys("rejected", f"i-{rejected.key}") | {"Row": parked["RowKey"]}
+        kept = rows.keys_of("rejected", f"i-{rejected.key}") | {"Row": parked["RowKey"]}
         with suppress(ConflictError):
             await self._transact("a rejected message", [("create", row) for row in (kept, parked)])
 
@@ -166,7 +173,7 @@ class TableStore:
 
     async def hear(self, spell: Spell, instead_of: Heard | None) -> None:
         """Remember an alert. Raises ConflictError when somebody else heard it meanwhile."""
-        entity = rows.keys("alerts", rows.key(spell.key)) | split(
+        entity = rows.keys_of("alerts", rows.key(spell.key)) | split(
             "spell", record.spell_to_json(spell)
         )
         write: Any = ("create", rows.fitted(entity))
@@ -180,9 +187,29 @@ class TableStore:
             rows.spell(entity) for entity in await self._query("PartitionKey eq 'alerts'", limit)
         ]
 
+    async def add_tally(self, name: str, tally: Tally, keys: Sequence[str]) -> None:
+        """Write down what samples count for. Raises ConflictError when one was counted before."""
+        seen = [rows.of_sample(name, key) for key in keys]
+        made = [("create", row) for row in (rows.of_tally(name, tally, keys), *seen)]
+        await self._transact(f"a tally of {name}", made)
+
+    async def counted(self, name: str, keys: Sequence[str]) -> frozenset[str]:
+        """Which of these samples were counted before."""
+        wanted = [rows.of_sample(name, key) for key in keys]
+        found = await asyncio.gather(
+            *(self._get(row["PartitionKey"], row["RowKey"]) for row in wanted)
+        )
+        return frozenset(key for key, row in zip(keys, found, strict=True) if row)
+
+    async def tally(self, name: str) -> Tally:
+        """All tallies of a rollout, added up."""
+        span = "RowKey ge 't-' and RowKey lt 'u'"
+        query = f"PartitionKey eq '{rows.samples_of(name)}' and {span}"
+        return total([rows.tally(entity) for entity in await self._query(query, MOST_TALLIES)])
+
     async def beat(self, at_s: float) -> None:
         """Note a tick."""
-        await self._upsert({**rows.keys("heartbeat", "tick"), "At": at_s})
+        await self._upsert({**rows.keys_of("heartbeat", "tick"), "At": at_s})
 
     async def last_beat_s(self) -> float | None:
         """When a tick last ran."""

@@ -48,7 +48,7 @@ def promote(plan: Plan, rollout: Rollout, event: PromoteAsked) -> Choice:
         )
     if rollout.hold and rollout.hold.back_to is Phase.SHIFTING:
         return refuse(rollout, "promote: this step's weights are not verified; resume it first")
-    return advance(plan, rollout, f"Promoted by {event.by}{because(event.reason)}")
+    return advance(plan, rollout, event.at_s, f"Promoted by {event.by}{because(event.reason)}")
 
 
 def hold(_plan: Plan, rollout: Rollout, event: HoldAsked) -> Choice:

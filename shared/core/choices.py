@@ -6,7 +6,7 @@ passes through `shift`, whatever wants none of it through `retreat`.
 
 from dataclasses import dataclass, replace
 
-from shared.core import judge
+from shared.core import judge, questions
 from shared.core.effects import Effect, SetPercent, Tell
 from shared.core.model import Hold, Phase, Plan, Rollout, step_name
 
@@ -41,7 +41,7 @@ def go(rollout: Rollout, to: Phase, sentence: str, effects: tuple[Effect, ...] =
     return Choice(rollout, sentence, to, (*effects, Tell(sentence)))
 
 
-def shift(plan: Plan, rollout: Rollout, index: int, why: str) -> Choice:
+def shift(plan: Plan, rollout: Rollout, index: int, at_s: float, why: str) -> Choice:
     """To a step's percentage. Going to 100 % freezes what stable has shown as the objective."""
     percent = plan.steps[index].percent
     objectives = rollout.objectives
@@ -54,6 +54,7 @@ def shift(plan: Plan, rollout: Rollout, index: int, why: str) -> Choice:
         wanting(rollout, percent),
         step=index,
         objectives=objectives,
+        evidence=questions.for_step(plan, rollout, index, at_s),
         bake_since_s=None,
         blind_since_s=None,
     )
@@ -61,10 +62,10 @@ def shift(plan: Plan, rollout: Rollout, index: int, why: str) -> Choice:
     return go(after, Phase.SHIFTING, sentence, (SetPercent(percent, after.generation),))
 
 
-def advance(plan: Plan, rollout: Rollout, why: str) -> Choice:
+def advance(plan: Plan, rollout: Rollout, at_s: float, why: str) -> Choice:
     """To the next step, or to the end when this was the last."""
     if rollout.step + 1 < len(plan.steps):
-        return shift(plan, rollout, rollout.step + 1, why)
+        return shift(plan, rollout, rollout.step + 1, at_s, why)
     return go(rollout, Phase.PROMOTED, f"{why}; {plan.canary} has all traffic.")
 
 

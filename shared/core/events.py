@@ -7,6 +7,7 @@ An event holds everything the decision rests on, so that a stored event replayed
 from dataclasses import dataclass
 
 from shared.core.model import Answer, ProbeSeen, TrafficSeen
+from shared.core.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class Ticked:
     """Time passed, and this is what the world looked like.
 
     `holder` is the rollout that holds the profile claim (None: nobody);
-    `probe` is taken only before traffic moves.
+    `probe` is taken only before traffic moves; `tally` only in a dark launch.
     """
 
     at_s: float
@@ -22,6 +23,7 @@ class Ticked:
     answer: Answer | None = None
     probe: ProbeSeen | None = None
     holder: str | None = None
+    tally: Tally | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from shared.core import stats, words
@@ -149,18 +149,23 @@ def weigh(
     *,
     blind: str = "",
     objectives: Mapping[str, float] | None = None,
+    margins: Mapping[str, float] | None = None,
 ) -> Verdict:
     """The verdict over all rules; `blind` is the caller's reason why it cannot see.
 
-    `objectives` are the frozen bad rates per rule, used at 100 %. Changes nothing: the same
-    evidence gives the same verdict.
+    `objectives` are the frozen bad rates per rule, used at 100 %. `margins` are the excess bad
+    rates that rules of their own kind allow: they take the place of the risk's tolerance, and
+    below them evidence of harm is not heard. Changes nothing: the same evidence gives the same
+    verdict.
     """
-    frozen = objectives or {}
+    frozen, allowed = objectives or {}, margins or {}
     looks = [
-        _look(rule, evidence, step, risk, frozen.get(rule, step.objective))
+        _look(
+            rule, evidence, step, _with(risk, allowed.get(rule)), frozen.get(rule, step.objective)
+        )
         for rule, evidence in evidences.items()
     ]
-    heard = [look for look in looks if look.weighing.counts.canary_bad >= _LEAST_BAD]
+    heard = [look for look in looks if _heard(look.weighing, allowed.get(look.weighing.rule))]
     worse = combine([look.weighing.worse for look in heard], len(looks))
     needed = fail_bound(risk)
     if dead := next((look for look in looks if look.every.dead_bins >= DEAD_BINS), None):
@@ -222,6 +227,21 @@ def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) 
         passed=good and bins >= step.min_bins and step.next_share is not None,
     )
     return _Look(weighing, every, frozen, recent > rollout)
+
+
+def _with(risk: Risk, tolerance: float | None) -> Risk:
+    return risk if tolerance is None else replace(risk, tolerance=tolerance)
+
+
+def _heard(weighing: Weighing, least_excess: float | None) -> bool:
+    """Whether a rule's evidence of harm counts; what is left out counts as an e-value of 0."""
+    counts = weighing.counts
+    if counts.canary_bad < _LEAST_BAD:
+        return False
+    if least_excess is None:
+        return True
+    stable = counts.stable_bad / max(1, counts.stable_events)
+    return counts.canary_bad / max(1, counts.canary_events) - stable > least_excess
 
 
 def _shown(ok: float, absolute: float, risk: Risk) -> bool:

@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from shared.core import gates, judge, preflight, questions
+from shared.core import gates, preflight, questions
 from shared.core.choices import (
-    FULL,
     LINNET,
     Choice,
     advance,
@@ -19,9 +18,18 @@ from shared.core.effects import ReleaseClaim, SetPercent
 from shared.core.events import Ticked
 from shared.core.judge import Kind, Verdict
 from shared.core.model import Hold, Outcome, Phase, Plan, Rollout, Sight, step_name
-
-# After so many bins without a look, the first one only looks.
-UNWATCHED_BINS = 5
+from shared.core.sights import (
+    claimed_by_another,
+    harm_seen,
+    look,
+    next_share,
+    seen,
+    settle_s,
+    sick_stable,
+    too_few_samples,
+    trouble_or_drift,
+    unwatched,
+)
 
 
 def admit(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
@@ -38,7 +46,8 @@ def admit(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     if rollout.dry_run:
         passed = "Dry run: preflight passed, nothing was changed."
         return go(replace(rollout, reasons=(passed,)), Phase.REFUSED, passed)
-    return shift(plan, preflight.prepare(plan, rollout, event), 0, "Preflight passed")
+    prepared = preflight.prepare(plan, rollout, event)
+    return shift(plan, prepared, 0, event.at_s, "Preflight passed")
 
 
 def settle(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
@@ -125,100 +134,6 @@ def guard(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     return stay(rollout, rollout.sentence)
 
 
-# --- when it was last looked ---------------------------------------------------------------
-
-
-def unwatched(rollout: Rollout, event: Ticked) -> str:
-    """Why this look may not lead to a rise: the controller was away before it; empty otherwise."""
-    last_s = max(rollout.looked_at_s or 0.0, rollout.phase_since_s)
-    away_s = event.at_s - last_s
-    if away_s <= UNWATCHED_BINS * rollout.bin_s:
-        return ""
-    return f"this is the first look in {away_s:.0f} s, and nothing rises on it"
-
-
-def seen(rollout: Rollout, event: Ticked) -> Rollout:
-    """The rollout with this look noted; once a bin is enough, since each note is a history row."""
-    last_s = max(rollout.looked_at_s or 0.0, rollout.phase_since_s)
-    return (
-        replace(rollout, looked_at_s=event.at_s)
-        if event.at_s - last_s >= rollout.bin_s
-        else rollout
-    )
-
-
-# --- what a look shows ----------------------------------------------------------------------
-
-
-def look(
-    plan: Plan, rollout: Rollout, event: Ticked, share: float | None
-) -> tuple[Rollout, Verdict]:
-    """What was learnt, and the verdict on it; `share` is what a pass would give the canary."""
-    rollout = questions.learn(plan, rollout, event.answer, event.at_s)
-    blind = questions.blindness(plan, rollout, event.answer, event.at_s)
-    if event.traffic.sight is Sight.FAILED:
-        blind = blind or f"Traffic Manager could not be read: {event.traffic.reason}"
-    step = judge.Step(
-        next_share=share,
-        steps=len(plan.steps),
-        sealed_before=questions.read_up_to(rollout),
-        final=rollout.wanted_percent == FULL and rollout.bake_since_s is not None,
-    )
-    verdict = judge.weigh(
-        rollout.evidence or {},
-        step,
-        plan.source.risk,
-        blind=blind,
-        objectives=rollout.objectives,
-    )
-    return replace(rollout, verdict=verdict), verdict
-
-
-def claimed_by_another(rollout: Rollout, event: Ticked) -> str:
-    """Why a rollout that has not begun never will; empty while it holds the profile."""
-    if event.holder == rollout.name:
-        return ""
-    return f"the profile is claimed by {event.holder or 'nobody'}"
-
-
-def harm_seen(plan: Plan, event: Ticked, verdict: Verdict) -> str:
-    """Why the canary must go: the evidence says so, or the profile shows it broken."""
-    if verdict.kind is Kind.FAIL:
-        return verdict.sentence
-    return gates.harm(plan, event.traffic)
-
-
-def trouble_or_drift(plan: Plan, rollout: Rollout, event: Ticked) -> str:
-    """Why nothing may rise, as the profile shows it."""
-    if trouble := gates.trouble(plan, event.traffic):
-        return trouble
-    profile = event.traffic.profile
-    if changed := gates.replaced(plan, rollout, profile) or gates.slower(rollout, profile):
-        return changed
-    pair = gates.pair_of(plan, profile)
-    return gates.drift(plan, rollout, pair) if pair else ""
-
-
-def sick_stable(plan: Plan, rollout: Rollout) -> str:
-    """Why stable is no yardstick now: it is itself much worse than before the start."""
-    before = rollout.baseline or {}
-    for name, evidence in (rollout.evidence or {}).items():
-        if judge.stable_is_bad(evidence, before[name], plan.source.risk):
-            return f"stable itself has gone bad by rule {name}: no fair comparison is possible"
-    return ""
-
-
-def next_share(plan: Plan, rollout: Rollout) -> float:
-    """The share the canary gets if this step passes; at the last step it has it already."""
-    following = min(rollout.step + 1, len(plan.steps) - 1)
-    return plan.steps[following].percent / 100
-
-
-def settle_s(plan: Plan, rollout: Rollout) -> float:
-    """How long old answers may live on: the TTL, and the time name servers take to agree."""
-    return rollout.ttl_s + plan.name_servers_s
-
-
 # --- where a look leads ---------------------------------------------------------------------
 
 
@@ -226,7 +141,7 @@ def bake(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     """The step's weights are in force everywhere: its evidence starts here."""
     ready = replace(
         rollout,
-        evidence=questions.new_step(rollout, event.at_s),
+        evidence=questions.new_step(plan, rollout, event.at_s),
         last_pair=gates.wanted_pair(rollout),
         bake_since_s=event.at_s,
     )
@@ -238,10 +153,12 @@ def passed(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Cho
     rollout = replace(rollout, blind_since_s=None)
     if baked_s(rollout, event) < plan.steps[rollout.step].bake_min_s:
         return stay(rollout, f"{verdict.sentence} The shortest bake is not over.")
+    if few := too_few_samples(plan, rollout):
+        return stay(rollout, f"{verdict.sentence} {few}")
     if gates.waits_for_person(plan, rollout):
         reason = f"{verdict.sentence} The gate of {step_name(plan, rollout.step)} is manual"
         return wait_for_person(rollout, Hold(reason, LINNET, Phase.BAKING, at_gate=True))
-    return advance(plan, rollout, verdict.sentence.removesuffix("."))
+    return advance(plan, rollout, event.at_s, verdict.sentence.removesuffix("."))
 
 
 def unseen(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Choice:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.core.judge import Counts, Evidence, Risk, Verdict
+from shared.core.shadow import Shadow
 
 
 class Phase(StrEnum):
@@ -52,12 +53,16 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One stop of the plan: the canary's share of DNS answers, and what must be shown there."""
+    """One stop of the plan: the canary's share of DNS answers, and what must be shown there.
+
+    A step with a `shadow` is at 0 %: its evidence are production requests that are replayed.
+    """
 
     percent: float
     bake_min_s: float
     bake_max_s: float
     gate: Gate = Gate.AUTO
+    shadow: Shadow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +237,9 @@ class Rollout:
     `scale` is the sum the pair's weights keep; `last_pair` is what was last verified;
     `last_error` is the history row of the last failed turn; `moved_at_s` is when traffic was
     first to move; `looked_at_s` is the last look that a rise could have come from, to the bin;
-    `places` is where stable and canary pointed at the start, `kinds` their endpoint types.
+    `places` is where stable and canary pointed at the start, `kinds` their endpoint types. Of a
+    dark launch: how many samples were compared, how many of them with stable too, where stable
+    differs from itself, and the salt of what is hidden.
     """
 
     name: str
@@ -267,6 +274,9 @@ class Rollout:
     last_error: int = 0
     moved_at_s: float | None = None
     looked_at_s: float | None = None
+    samples: int = 0
+    noise_samples: int = 0
+    noisy: tuple[str, ...] = ()
 
 
 def newborn(plan: Plan, at_s: float, by: str, *, dry_run: bool) -> Rollout:

@@ -50,7 +50,6 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
         scale=scale_for(plan, pair),
         ttl_s=profile.ttl_s,
         bin_s=bin_s,
-        evidence=questions.begin(plan, ticked.at_s, bin_s),
         baseline=questions.baseline(plan, ticked.answer),
         last_row_s=ticked.answer.newest_s,
         moved_at_s=ticked.at_s,
@@ -105,7 +104,7 @@ def _pair_problems(plan: Plan, ticked: Ticked, pair: Pair) -> list[str]:
 
 
 def _scaling_problems(plan: Plan, own: int, others: list[str]) -> list[str]:
-    smallest = min(step.percent for step in plan.steps)
+    smallest = min(step.percent for step in plan.steps if step.percent)
     lacking = f"stable's weight {own} cannot express {smallest:g} %"
     if not _fits(plan, weights.MAX_WEIGHT):
         return [f"{lacking}, nor can any weight up to {weights.MAX_WEIGHT}"]
@@ -137,6 +136,8 @@ def _power_problems(plan: Plan, rollout: Rollout) -> list[str]:
     """Steps that this traffic cannot decide within their longest bake."""
     problems = []
     for number, step in enumerate(plan.steps[:-1]):
+        if step.shadow:
+            continue
         share, following = step.percent / 100, plan.steps[number + 1].percent / 100
         slowest_s = max(
             _time_to_pass_s(plan, rollout, rule.name, share, following)

@@ -21,6 +21,7 @@ from shared.core.model import (
     Sight,
     Source,
 )
+from shared.core.shadow import SHADOW_RULES
 
 # A look never asks for more than this; after an outage the rest comes with the next looks.
 MAX_BINS = 240
@@ -54,7 +55,7 @@ def needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
         bin_s = lookback_bin_s(plan.source)
         now = bin_at(at_s, bin_s)
         return Question(plan.source, bin_s, now - lookback_s(plan.source) // bin_s, now)
-    if rollout.phase not in WATCHED or not rollout.evidence:
+    if rollout.phase not in WATCHED or not rollout.evidence or plan.steps[rollout.step].shadow:
         return None
     first = read_up_to(rollout)
     last = bin_at(at_s, rollout.bin_s) + 1
@@ -164,16 +165,25 @@ def baseline(plan: Plan, answer: Answer) -> Mapping[str, Counts]:
     }
 
 
-def begin(plan: Plan, at_s: float, bin_s: int) -> Mapping[str, Evidence]:
-    """No evidence yet: every rule starts at the first bin that lies wholly ahead."""
-    first = bin_at(at_s, bin_s) + 1
-    return {rule.name: judge.begin(first) for rule in plan.source.rules}
+def rules_of(plan: Plan, index: int) -> tuple[str, ...]:
+    """The rules a step is judged by: those of its samples at 0 %, those of telemetry above."""
+    if plan.steps[index].shadow:
+        return SHADOW_RULES
+    return tuple(rule.name for rule in plan.source.rules)
 
 
-def new_step(rollout: Rollout, at_s: float) -> Mapping[str, Evidence]:
+def for_step(
+    plan: Plan, rollout: Rollout, index: int, at_s: float
+) -> Mapping[str, Evidence] | None:
+    """The evidence to go to a step with: none of it, when the step is judged by other rules."""
+    rules, first = rules_of(plan, index), bin_at(at_s, rollout.bin_s) + 1
+    if tuple(rollout.evidence or ()) == rules:
+        return rollout.evidence
+    return {name: judge.begin(first) for name in rules}
+
+
+def new_step(plan: Plan, rollout: Rollout, at_s: float) -> Mapping[str, Evidence]:
     """The weights of a step are in force from now: its evidence starts with the next whole bin."""
     first = bin_at(at_s, rollout.bin_s) + 1
-    return {
-        name: judge.start_step(evidence, first)
-        for name, evidence in (rollout.evidence or {}).items()
-    }
+    before = for_step(plan, rollout, rollout.step, at_s) or {}
+    return {name: judge.start_step(evidence, first) for name, evidence in before.items()}

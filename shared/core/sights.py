@@ -1,0 +1,118 @@
+"""What one look at the world shows: what was learnt, the verdict, harm, trouble, and gaps.
+
+Nothing here decides; `looks` does, phase by phase.
+"""
+
+from dataclasses import replace
+
+from shared.core import gates, judge, questions, tallies
+from shared.core.choices import FULL
+from shared.core.events import Ticked
+from shared.core.judge import Kind, Verdict
+from shared.core.model import Plan, Rollout, Sight
+
+# After so many bins without a look, the first one only looks.
+UNWATCHED_BINS = 5
+
+
+def unwatched(rollout: Rollout, event: Ticked) -> str:
+    """Why this look may not lead to a rise: the controller was away before it; empty otherwise."""
+    last_s = max(rollout.looked_at_s or 0.0, rollout.phase_since_s)
+    away_s = event.at_s - last_s
+    if away_s <= UNWATCHED_BINS * rollout.bin_s:
+        return ""
+    return f"this is the first look in {away_s:.0f} s, and nothing rises on it"
+
+
+def seen(rollout: Rollout, event: Ticked) -> Rollout:
+    """The rollout with this look noted; once a bin is enough, since each note is a history row."""
+    last_s = max(rollout.looked_at_s or 0.0, rollout.phase_since_s)
+    return (
+        replace(rollout, looked_at_s=event.at_s)
+        if event.at_s - last_s >= rollout.bin_s
+        else rollout
+    )
+
+
+def look(
+    plan: Plan, rollout: Rollout, event: Ticked, share: float | None
+) -> tuple[Rollout, Verdict]:
+    """What was learnt, and the verdict on it; `share` is what a pass would give the canary."""
+    shadow = plan.steps[rollout.step].shadow
+    if shadow is None:
+        rollout = questions.learn(plan, rollout, event.answer, event.at_s)
+        blind = questions.blindness(plan, rollout, event.answer, event.at_s)
+    else:
+        share = None if share is None else 1.0
+        rollout = tallies.learn(shadow, rollout, event.tally, event.at_s)
+        blind = tallies.blindness(shadow, rollout, event.tally, event.at_s)
+    if event.traffic.sight is Sight.FAILED:
+        blind = blind or f"Traffic Manager could not be read: {event.traffic.reason}"
+    step = judge.Step(
+        next_share=share,
+        steps=len(plan.steps),
+        sealed_before=questions.read_up_to(rollout),
+        final=rollout.wanted_percent == FULL and rollout.bake_since_s is not None,
+    )
+    verdict = judge.weigh(
+        rollout.evidence or {},
+        step,
+        plan.source.risk,
+        blind=blind,
+        objectives=rollout.objectives,
+        margins=shadow.margins.by_rule() if shadow else {},
+    )
+    return replace(rollout, verdict=verdict), verdict
+
+
+def claimed_by_another(rollout: Rollout, event: Ticked) -> str:
+    """Why a rollout that has not begun never will; empty while it holds the profile."""
+    if event.holder == rollout.name:
+        return ""
+    return f"the profile is claimed by {event.holder or 'nobody'}"
+
+
+def harm_seen(plan: Plan, event: Ticked, verdict: Verdict) -> str:
+    """Why the canary must go: the evidence says so, or the profile shows it broken."""
+    if verdict.kind is Kind.FAIL:
+        return verdict.sentence
+    return gates.harm(plan, event.traffic)
+
+
+def trouble_or_drift(plan: Plan, rollout: Rollout, event: Ticked) -> str:
+    """Why nothing may rise, as the profile shows it."""
+    if trouble := gates.trouble(plan, event.traffic):
+        return trouble
+    profile = event.traffic.profile
+    if changed := gates.replaced(plan, rollout, profile) or gates.slower(rollout, profile):
+        return changed
+    pair = gates.pair_of(plan, profile)
+    return gates.drift(plan, rollout, pair) if pair else ""
+
+
+def sick_stable(plan: Plan, rollout: Rollout) -> str:
+    """Why stable is no yardstick now: it is itself much worse than before the start."""
+    before = rollout.baseline or {}
+    for name, evidence in (rollout.evidence or {}).items():
+        if name in before and judge.stable_is_bad(evidence, before[name], plan.source.risk):
+            return f"stable itself has gone bad by rule {name}: no fair comparison is possible"
+    return ""
+
+
+def next_share(plan: Plan, rollout: Rollout) -> float:
+    """The share the canary gets if this step passes; at the last step it has it already."""
+    following = min(rollout.step + 1, len(plan.steps) - 1)
+    return plan.steps[following].percent / 100
+
+
+def settle_s(plan: Plan, rollout: Rollout) -> float:
+    """How long old answers may live on: the TTL, and the time name servers take to agree."""
+    return rollout.ttl_s + plan.name_servers_s
+
+
+def too_few_samples(plan: Plan, rollout: Rollout) -> str:
+    """Why a dark launch may not end yet although its verdict is a pass; empty when it may."""
+    shadow = plan.steps[rollout.step].shadow
+    if shadow is None or rollout.samples >= shadow.samples:
+        return ""
+    return f"Only {rollout.samples} of {shadow.samples} samples were compared."
