@@ -8,6 +8,7 @@ from functools import cache
 import azure.functions as func
 
 from controllers import api, inbox
+from controllers.samples import receive_samples
 from controllers.tick import tick as run_tick
 from shared.cloud import wiring
 from shared.ports import Message, World
@@ -90,6 +91,25 @@ async def dead_commands(msg: func.ServiceBusMessage) -> None:
 async def dead_alerts(msg: func.ServiceBusMessage) -> None:
     """Alerts the broker gave up on."""
     await inbox.receive_dead(world(), message("alerts", msg), "alerts")
+
+
+@app.service_bus_queue_trigger(
+    "msgs",
+    "ServiceBus",
+    "%SAMPLES_QUEUE%",
+    data_type=func.DataType.BINARY,
+    cardinality=func.Cardinality.MANY,
+)
+async def samples(msgs: list[func.ServiceBusMessage]) -> None:
+    """Production requests, to be replayed in the shadow."""
+    await receive_samples(world(), [message("samples", msg) for msg in msgs])
+
+
+@app.route("samples", methods=["POST"])
+async def post_sample(req: func.HttpRequest) -> func.HttpResponse:
+    """A sample, from whoever cannot speak to the queue."""
+    status, told = await api.post(world(), "samples", authorization(req), req.get_body())
+    return answer(told, status)
 
 
 @app.route("alerts", methods=["POST"])

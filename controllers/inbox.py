@@ -7,6 +7,7 @@ Raising leaves it to the broker, which delivers it again and at last dead-letter
 import asyncio
 import hashlib
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Literal
@@ -133,7 +134,7 @@ async def _start(world: World, message: Message, said: Start) -> None:
 
 async def _create(world: World, message: Message, said: Start) -> None:
     at_s = world.clock.now_s()
-    event = StartAsked(at_s, said.by, said.reason, said.dry_run)
+    event = StartAsked(at_s, said.by, said.reason, said.dry_run, secrets.token_hex(16))
     born = newborn(said.plan, at_s, said.by, dry_run=said.dry_run)
     decision = decide(said.plan, born, event)
     row = row_of(born, event, decision)

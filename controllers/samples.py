@@ -7,31 +7,19 @@
 
 import asyncio
 import hashlib
-import json
 import logging
-import secrets
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import batched
 
-from shared.core import redact, rules, tallies, tally
-from shared.core.diff import Comparison, Difference, compare
-from shared.core.questions import bin_at
-from shared.core.redact import Redactor
+from controllers.findings import Compared, redactor, tally_of, tell
+from shared.core import rules, tallies
+from shared.core.diff import compare
 from shared.core.rules import Compiled
-from shared.core.shadow import (
-    Judged,
-    Replayed,
-    Sample,
-    Shadow,
-    drawn,
-    judged,
-    outgoing,
-    unwanted,
-)
-from shared.core.tally import Place, Tally
+from shared.core.shadow import Sample, Shadow, drawn, judged, outgoing, unwanted
+from shared.core.tally import Tally, total
 from shared.errors import ConflictError, RefusedError, UnreachableError
 from shared.ports import Message, Rejected, Stored, World
 from shared.samples import Blob, Posted, read_sample
@@ -39,10 +27,6 @@ from shared.samples import Blob, Posted, read_sample
 BATCH = 90
 MAX_RACES = 3
 LONGEST_PAUSE_S = 20.0
-SHOWN_DIFFERENCES = 20
-MOST_PLACES_CHARS = 1000
-# Hashes of values tell whether two are the same, and to nobody what they are.
-PROCESS_KEY = secrets.token_hex(16)
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +37,6 @@ class Counted:
 
     key: str
     tally: Tally
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One arm's replay, and how it differs from what the user got; None when there is nothing."""
-
-    replayed: Replayed
-    comparison: Comparison | None
 
 
 async def receive_samples(world: World, messages: Sequence[Message]) -> None:
@@ -130,7 +106,7 @@ async def _count(world: World, name: str, results: list[Counted]) -> None:
             return
         keys = [result.key for result in results]
         try:
-            await world.store.add_tally(name, tally.total(each.tally for each in results), keys)
+            await world.store.add_tally(name, total(each.tally for each in results), keys)
         except ConflictError:
             before = await world.store.counted(name, keys)
             results = [result for result in results if result.key not in before]
@@ -155,7 +131,10 @@ async def _one(world: World, stored: Stored, shadow: Shadow, posted: Posted) -> 
     canary, *again = await asyncio.gather(
         *(_arm(world, stored, shadow, sample, endpoint) for endpoint in arms)
     )
-    stable = again[0] if again else None
+    if not canary.replayed.tried:
+        log.debug("sample of %s: %s", stored.rollout.name, canary.replayed.reason)
+        return Counted(sample.id, Tally(skipped=1, newest_s=world.clock.now_s()))
+    stable = again[0] if again and again[0].replayed.tried else None
     noisy = frozenset(stored.rollout.noisy)
     judgement = judged(
         shadow,
@@ -163,10 +142,9 @@ async def _one(world: World, stored: Stored, shadow: Shadow, posted: Posted) -> 
         (canary.replayed, canary.comparison),
         (stable.replayed, stable.comparison) if stable else None,
     )
-    hide = redactor(shadow, stored.rollout.name, world.settings.hash_key.get_secret_value())
-    _tell(stored, shadow, sample, canary, judgement, hide)
+    tell(stored, shadow, sample, canary, judgement)
     at_s = world.clock.now_s()
-    return Counted(sample.id, _tally(stored, shadow, canary, stable, judgement, at_s))
+    return Counted(sample.id, tally_of(stored, shadow, canary, stable, judgement, at_s))
 
 
 async def _whole(world: World, shadow: Shadow, posted: Posted) -> Sample:
@@ -192,107 +170,10 @@ async def _arm(
     if replayed.reply is None:
         return Compared(replayed, None)
     comparison = compare(sample.reply, replayed.reply, ready(shadow))
-    hide = redactor(shadow, name, world.settings.hash_key.get_secret_value())
-    return Compared(replayed, redacted(comparison, hide))
+    return Compared(replayed, redactor(shadow, stored.rollout.salt).comparison(comparison))
 
 
 @lru_cache(64)
 def ready(shadow: Shadow) -> Compiled:
     """The rules of a step, compiled once."""
     return rules.compiled(shadow.rules)
-
-
-@lru_cache(64)
-def redactor(shadow: Shadow, rollout: str, key: str) -> Redactor:
-    """What hides the values of a rollout. Without a key of the deployment, one of this process."""
-    return redact.compiled(shadow.redaction, f"{key or PROCESS_KEY}/{rollout}")
-
-
-def redacted(comparison: Comparison, hide: Redactor) -> Comparison:
-    """The comparison as it may be stored and logged."""
-    differences = tuple(hide.difference(each) for each in comparison.differences)
-    return replace(comparison, differences=differences)
-
-
-def _tally(  # what one sample consists of
-    stored: Stored,
-    shadow: Shadow,
-    canary: Compared,
-    stable: Compared | None,
-    judgement: Judged,
-    at_s: float,
-) -> Tally:
-    """What one sample adds."""
-    found = _places(canary, 1, 0)
-    again = _places(stable, 0, 1) if stable else {}
-    learning = tallies.learning(shadow, stored.rollout)
-    index = bin_at(at_s, stored.rollout.bin_s)
-    return Tally(
-        samples=1,
-        noise_samples=int(stable is not None),
-        different=int(judgement.mismatch),
-        unreachable=int(judgement.unreachable),
-        differences=len(found),
-        newest_s=at_s,
-        bins={index: tally.counted(judgement, learning=learning)},
-        places={
-            name: found.get(name, Place()) + again.get(name, Place()) for name in {*found, *again}
-        },
-    )
-
-
-def _places(compared: Compared, canary: int, stable: int) -> dict[str, Place]:
-    """Each place at which an answer differs, once."""
-    found: dict[str, Place] = {}
-    for each in compared.comparison.differences if compared.comparison else ():
-        example = f"{each.left or 'nothing'} became {each.right or 'nothing'}" if canary else ""
-        found.setdefault(each.pattern, Place(canary, stable, each.kind.value, example))
-    return found
-
-
-def _tell(
-    stored: Stored,
-    shadow: Shadow,
-    sample: Sample,
-    canary: Compared,
-    judgement: Judged,
-    hide: Redactor,
-) -> None:
-    """One record for each comparison: differences in full, equal answers by a share."""
-    differences = canary.comparison.differences if canary.comparison else ()
-    outcome = _outcome(judgement, differences)
-    if outcome == "match" and not drawn(shadow.log_share, "log", stored.rollout.name, sample.id):
-        return
-    path = hide.request_path(sample.request.path)
-    shown = [
-        {"path": each.path, "kind": each.kind.value, "user": each.left, "canary": each.right}
-        for each in differences[:SHOWN_DIFFERENCES]
-    ]
-    reply = canary.replayed.reply
-    told: dict[str, object] = {
-        "rollout": stored.rollout.name,
-        "sample": sample.id,
-        "outcome": outcome,
-        "method": sample.request.method,
-        "path": path,
-        "places": " ".join(sorted({each.pattern for each in differences}))[:MOST_PLACES_CHARS],
-        "differences": json.dumps(shown, ensure_ascii=False),
-        "user_status": sample.reply.status,
-        "user_ms": round(sample.reply.elapsed_ms, 1),
-        "canary_status": reply.status if reply else 0,
-        "canary_ms": round(reply.elapsed_ms, 1) if reply else 0.0,
-        "reason": hide.text(canary.replayed.reason),
-    }
-    extra = {f"linnet_{name}": value for name, value in told.items()}
-    log.info("shadow %s: %s %s", outcome, sample.request.method, path, extra=extra)
-
-
-def _outcome(judgement: Judged, differences: Sequence[Difference]) -> str:
-    """What people call it; noise is a difference that stable has with itself."""
-    if judgement.unreachable:
-        return "unreachable"
-    if judgement.mismatch:
-        return "mismatch"
-    if differences:
-        return "noise"
-    return "slower" if judgement.slower else "match"

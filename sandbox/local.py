@@ -31,7 +31,7 @@ from sandbox.services import Telemetry
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOCAL: Final = ROOT / ".local"
 GROUP: Final = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/local"
-QUEUES: Final = ("commands", "alerts")
+QUEUES: Final = ("commands", "alerts", "samples")
 MAX_LOG_BYTES: Final = 20_000_000
 _GET_S: Final = 10.0
 
@@ -126,6 +126,7 @@ class LocalWorld:
             "ServiceBus": self.broker.connection_string,
             "COMMANDS_QUEUE": "commands",
             "ALERTS_QUEUE": "alerts",
+            "SAMPLES_QUEUE": "samples",
             "TABLES_CONNECTION": self.azurite.connection_string,
             "ALLOWED_PROFILES": GROUP,
             "ALLOWED_WORKSPACES": DEFAULT_WORKSPACE,

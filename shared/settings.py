@@ -6,7 +6,7 @@ resources: `allowed_profiles` and `allowed_workspaces` are empty, and so allow n
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 type Names = Annotated[tuple[str, ...], NoDecode]
@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     arm_endpoint: str = "https://management.azure.com"
     logs_endpoint: str = "https://api.loganalytics.io"
     tables_endpoint: str = ""
+    blobs_connection: str = Field(default="", repr=False)
     tables_connection: str = Field(default="", repr=False)
     tables_prefix: str = Field(default="linnet", pattern=r"^[A-Za-z][A-Za-z0-9]{2,40}$")
     # As Functions names them for triggers with connection="ServiceBus".
@@ -34,8 +35,6 @@ class Settings(BaseSettings):
     samples_queue: str = "samples"
     # Bodies of samples may lie below these, such as https://account.blob.core.windows.net/bodies/.
     allowed_blobs: Names = ()
-    # What the hashes of hidden values are made with; without it they differ between processes.
-    hash_key: SecretStr = SecretStr("")
     samples_roles: Names = ("Linnet.Sample",)
     shadow_concurrency: int = Field(default=32, ge=1, le=256)
     shadow_per_s: float = Field(default=50, gt=0)

@@ -89,10 +89,10 @@ class HttpShadow:
         try:
             origin = aim.refusal(request) or await self._find(profile, endpoint)
             if isinstance(origin, str):
-                return Replayed(None, NOT_TRIED + origin)
+                return Replayed(None, NOT_TRIED + origin, tried=False)
             async with self._lanes.turn(str(origin.url), timeout_s) as (lane, why_not):
                 if why_not:
-                    return Replayed(None, NOT_TRIED + why_not)
+                    return Replayed(None, NOT_TRIED + why_not, tried=False)
                 replayed = await self._attempt(origin, request, timeout_s, most_bytes)
                 lane.learn(failed=replayed.reply is None)
                 return replayed

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from azure.core.pipeline.transport import AioHttpTransport
@@ -20,10 +21,12 @@ from azure.monitor.query.aio import LogsQueryClient
 from azure.servicebus.aio import ServiceBusClient
 
 from shared.cloud import loopback
+from shared.cloud.blobs import BlobBodies, account_client
 from shared.cloud.bus import Bus
 from shared.cloud.entra import EntraDoor
 from shared.cloud.identity import LazyIdentity
 from shared.cloud.notices import LogNotices
+from shared.cloud.shadow import HttpShadow
 from shared.cloud.store import TableStore
 from shared.cloud.telemetry import LogAnalytics
 from shared.cloud.traffic import ArmTraffic
@@ -75,15 +78,19 @@ def world(settings: Settings) -> AzureWorld:
     closing = AsyncExitStack()
     identity = LazyIdentity(settings.managed_identity_client_id)
     closing.push_async_callback(identity.close)
+    traffic = _traffic(settings, identity, closing)
     return AzureWorld(
         settings=settings,
         store=_store(settings, identity, closing),
-        traffic=_traffic(settings, identity, closing),
+        traffic=traffic,
         telemetry=_telemetry(settings, identity, closing),
         notices=LogNotices(),
         clock=SystemClock(),
+        replays=_replays(settings, traffic, closing),
+        bodies=_bodies(settings, identity, closing),
         queues=_bus(settings, identity, closing),
         doors={
+            "samples": _door(settings, settings.samples_roles),
             "commands": _door(settings, settings.commands_roles),
             "alerts": _door(settings, settings.alerts_roles),
         },
@@ -117,6 +124,27 @@ def _bus(settings: Settings, identity: LazyIdentity, closing: AsyncExitStack) ->
         )
 
     made = Bus(connect, timeout_s=settings.call_timeout_s, max_bytes=settings.max_message_bytes)
+    closing.push_async_callback(made.close)
+    return made
+
+
+def _replays(settings: Settings, traffic: ArmTraffic, closing: AsyncExitStack) -> HttpShadow:
+    made = HttpShadow(traffic, concurrent=settings.shadow_concurrency, per_s=settings.shadow_per_s)
+    closing.push_async_callback(made.close)
+    return made
+
+
+def _bodies(settings: Settings, identity: LazyIdentity, closing: AsyncExitStack) -> BlobBodies:
+    if settings.blobs_connection:
+        loopback.check_storage(settings.blobs_connection)
+    connect = partial(
+        account_client,
+        identity=identity,
+        connection=settings.blobs_connection,
+        permit_redirects=False,
+        **_once(settings),
+    )
+    made = BlobBodies(settings.allowed_blobs, connect, timeout_s=settings.call_timeout_s)
     closing.push_async_callback(made.close)
     return made
 

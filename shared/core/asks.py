@@ -34,7 +34,7 @@ def accept(plan: Plan, rollout: Rollout, event: StartAsked) -> Choice:
     if rollout.sequence:
         return refuse(rollout, f"a rollout named {plan.name} exists; give this one another name")
     sentence = f"Accepted from {event.by}{because(event.reason)}: {len(plan.steps)} steps."
-    return stay(rollout, sentence, (Tell(sentence),))
+    return stay(replace(rollout, salt=event.salt), sentence, (Tell(sentence),))
 
 
 def promote(plan: Plan, rollout: Rollout, event: PromoteAsked) -> Choice:

@@ -28,12 +28,16 @@ class Ticked:
 
 @dataclass(frozen=True, slots=True)
 class StartAsked:
-    """Someone posted a plan; a dry run stops after preflight."""
+    """Someone posted a plan; a dry run stops after preflight.
+
+    `salt` is drawn by chance, for the hashes of what a dark launch hides.
+    """
 
     at_s: float
     by: str
     reason: str = ""
     dry_run: bool = False
+    salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

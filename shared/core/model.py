@@ -277,6 +277,7 @@ class Rollout:
     samples: int = 0
     noise_samples: int = 0
     noisy: tuple[str, ...] = ()
+    salt: str = ""
 
 
 def newborn(plan: Plan, at_s: float, by: str, *, dry_run: bool) -> Rollout:

@@ -65,10 +65,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay came to: an answer, or the reason why there was none."""
+    """What a replay came to: an answer, or the reason why there was none.
+
+    One that was not `tried` never reached the endpoint, and is no word about it.
+    """
 
     reply: Reply | None
     reason: str = ""
+    tried: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ def test_every_queue_trigger_takes_bytes(triggers: dict[str, dict[str, Any]]) ->
 
     names = [str(queue["queueName"]) for queue in queues]
     assert names[:2] == ["%COMMANDS_QUEUE%", "%ALERTS_QUEUE%"]
-    assert names[2:] == [f"{name}/$deadletterqueue" for name in names[:2]]
+    assert names[2:4] == [f"{name}/$deadletterqueue" for name in names[:2]]
+    assert names[4:] == ["%SAMPLES_QUEUE%"]
     assert all(queue["dataType"] == "BINARY" for queue in queues)
 
 

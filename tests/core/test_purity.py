@@ -4,7 +4,10 @@ import ast
 from pathlib import Path
 
 CORE = Path(__file__).parents[2] / "shared" / "core"
-VALUES = {"collections", "dataclasses", "enum", "fractions", "itertools", "math", "types", "typing"}
+VALUES = {
+    *("collections", "dataclasses", "enum", "fractions", "functools", "hashlib", "hmac"),
+    *("itertools", "json", "math", "re", "types", "typing"),
+}
 
 
 def imported(path: Path) -> set[str]:
