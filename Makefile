@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 AZURITE := .local/azurite/.installed
 KUSTO := .local/kusto/.installed
 
-.PHONY: demo up test check soak fuzz bench-alert lint types imports docs lock clean
+.PHONY: demo up test check soak fuzz bench-alert bench-diff bench-shadow lint types imports docs lock clean
 
 demo: $(STAMP) $(AZURITE)
 	$(BIN)/python -m sandbox demo
@@ -31,6 +31,12 @@ fuzz: $(STAMP)
 
 bench-alert: $(STAMP) $(AZURITE)
 	$(BIN)/python -m bench.alert
+
+bench-diff: $(STAMP)
+	$(BIN)/python -m bench.diff
+
+bench-shadow: $(STAMP) $(AZURITE)
+	$(BIN)/python -m bench.shadow
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -119,17 +119,14 @@ def slower(rollout: Rollout, profile: ProfileSeen | None) -> str:
 
 
 def places(plan: Plan, profile: ProfileSeen | None) -> tuple[str, ...]:
-    """Where stable and canary point: kind and target, as people say it. Empty if one is gone."""
-    stable, canary = endpoints(plan, profile)
-    if stable is None or canary is None:
-        return ()
-    return tuple(f"{end.target.casefold()} ({end.kind})" for end in (stable, canary))
+    """Where stable and canary point, as far as they are there: target and kind, as people say it."""
+    ends = endpoints(plan, profile)
+    return tuple(f"{end.target.casefold()} ({end.kind})" for end in ends if end)
 
 
 def kinds(plan: Plan, profile: ProfileSeen | None) -> tuple[str, ...]:
-    """Of which endpoint type stable and canary are. Empty if one is gone."""
-    stable, canary = endpoints(plan, profile)
-    return (stable.kind, canary.kind) if stable and canary else ()
+    """Of which endpoint type stable and canary are, as far as they are there."""
+    return tuple(end.kind for end in endpoints(plan, profile) if end)
 
 
 def wanted_pair(rollout: Rollout) -> Pair:
