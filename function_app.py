@@ -4,6 +4,7 @@ import json
 import logging
 from datetime import UTC
 from functools import cache
+from typing import List  # noqa: UP035  # see Messages
 
 import azure.functions as func
 
@@ -13,6 +14,9 @@ from controllers.tick import tick as run_tick
 from shared.cloud import wiring
 from shared.ports import Message, World
 from shared.settings import Settings
+
+# The worker library knows batches by this spelling only.
+Messages = List[func.ServiceBusMessage]  # noqa: UP006
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
@@ -100,7 +104,7 @@ async def dead_alerts(msg: func.ServiceBusMessage) -> None:
     data_type=func.DataType.BINARY,
     cardinality=func.Cardinality.MANY,
 )
-async def samples(msgs: list[func.ServiceBusMessage]) -> None:
+async def samples(msgs: Messages) -> None:
     """Production requests, to be replayed in the shadow."""
     await receive_samples(world(), [message("samples", msg) for msg in msgs])
 

@@ -163,6 +163,6 @@ def _text(value: Side, chars: int) -> str:
     if isinstance(value, Absent):
         return ""
     if isinstance(value, str):
-        value = value[: chars + 1]
+        value = value[:chars]
     text = _ENCODER.encode(value).encode(errors="backslashreplace").decode()
     return text if len(text) <= chars else text[: chars - 3] + "..."

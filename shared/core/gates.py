@@ -119,7 +119,7 @@ def slower(rollout: Rollout, profile: ProfileSeen | None) -> str:
 
 
 def places(plan: Plan, profile: ProfileSeen | None) -> tuple[str, ...]:
-    """Where stable and canary point, as far as they are there: target and kind, as people say it."""
+    """Where stable and canary point, target and kind, as far as they are there."""
     ends = endpoints(plan, profile)
     return tuple(f"{end.target.casefold()} ({end.kind})" for end in ends if end)
 

@@ -14,6 +14,8 @@ from shared.core.diff import (
     Rules,
     Tolerance,
     compare,
+    compare_documents,
+    compiled,
 )
 
 PLAIN = Rules()
@@ -183,6 +185,38 @@ def test_an_insertion_is_one_extra_element_even_among_ignored_fields() -> None:
         ("$[3]", Kind.EXTRA),
     ]
     assert compared([1], [1, 2], Rules(ignore=("$[1]",))) == [("$", Kind.LENGTH)]
+
+
+def test_an_ignored_index_means_the_same_from_either_side() -> None:
+    rules = Rules(ignore=("$[1]",))
+
+    assert compared([1, 2, 3], [7, 4], rules) == [
+        ("$", Kind.LENGTH),
+        ("$[0]", Kind.VALUE),
+    ]
+    assert compared([7, 4], [1, 2, 3], rules) == [
+        ("$", Kind.LENGTH),
+        ("$[0]", Kind.VALUE),
+    ]
+
+
+def test_ignored_elements_still_count_for_the_length_of_an_array() -> None:
+    left, right = [[1], [1, 2]], [[1, 2, 3], [3]]
+
+    assert compared(left, right, Rules(ignore=("$[*][*]",))) == [
+        ("$[0]", Kind.LENGTH),
+        ("$[1]", Kind.LENGTH),
+    ]
+
+
+def test_a_part_shared_by_two_places_is_judged_by_the_rules_of_each() -> None:
+    shared: Any = {"x": 1, "y": 1}
+    left: Any = {"a": [shared, 0], "b": [shared, 0]}
+    right: Any = {"a": [0, {"x": 2, "y": 1}], "b": [0, {"x": 1, "y": 2}]}
+    ready = compiled(Rules(ignore=("$.a[*].x", "$.b[*].y")))
+    found = compare_documents(left, right, ready).differences
+
+    assert [(each.path, each.kind) for each in found] == [("$.a", Kind.ORDER), ("$.b", Kind.ORDER)]
 
 
 def test_two_sensors_side_by_side_agree_until_one_drifts() -> None:

@@ -33,8 +33,8 @@ def _bodies() -> Iterator[bytes]:
     yield b"[" * size
     yield b"[" * (size // 2) + b"]" * (size // 2)
     yield b'{"":' * (size // 4)
-    yield b'["' + b'\\"' * (size // 2)
-    yield b"[" + b'"' * size
+    yield b'[["' + b'\\"' * (size // 2)
+    yield b"[[" + b'"' * size
     yield b"[" + b"1" * size + b"]"
     yield b"[" + b"1" * size + b".5]"
     yield b"[" + b"1" * size + b"e1]"

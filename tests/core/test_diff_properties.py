@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from shared.core.bodies import Body, Form, read
 from shared.core.diff import (
     Bounds,
     Comparison,
@@ -231,3 +232,35 @@ def test_a_reported_pattern_silences_what_it_was_reported_for(pair: tuple[Any, A
 
     assert all(parsed(pattern) is not None for pattern in patterns)
     assert compared(*pair, Rules(ignore=patterns, bounds=WIDE)) == Comparison(())
+
+
+def answered(body: bytes, media: str) -> Reply:
+    return Reply(200, {"content-type": media} if media else {}, body, 1.0)
+
+
+@given(
+    st.binary(max_size=60) | st.text('[]{}",:\\0123456789.eE+-ntf u', max_size=40).map(str.encode),
+    st.sampled_from(("application/json", "", "text/plain", "application/x-ndjson")),
+)
+def test_no_bytes_raise(body: bytes, media: str) -> None:
+    one, other = answered(body, media), answered(body + b" ", media)
+
+    assert compare(one, one, Rules()) == Comparison(())
+    assert len(compare(one, other, Rules()).differences) <= 1
+
+
+WRITTEN: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda each: st.lists(each, max_size=4) | st.dictionaries(st.text(max_size=4), each),
+)
+
+
+@given(WRITTEN)
+def test_what_is_read_is_what_was_written(document: Any) -> None:
+    body = read(answered(json.dumps(document).encode(), ""), WIDE)
+
+    assert body == Body(Form.JSON, document)

@@ -155,6 +155,22 @@ def test_elements_with_several_tolerated_numbers_are_matched_by_all_of_them() ->
     ]
 
 
+def test_equal_elements_are_not_spent_on_near_ones() -> None:
+    rules = Rules(unordered=(Unordered("$[*]"),), tolerances=(Tolerance("$[*][*]", absolute=1),))
+
+    assert compared([[1, 0], [2, 0]], [[2, 0], [9, 0]], rules) == [
+        ("$[0]", Kind.MISSING),
+        ("$[1]", Kind.EXTRA),
+    ]
+
+
+def test_a_search_given_up_is_given_up_from_either_side() -> None:
+    rules = Rules(unordered=(Unordered("$[*]"),), tolerances=(Tolerance("$[*][*]", absolute=1),))
+    one, many = [[0, 0]], [*([at / 100, 9] for at in range(1, 80)), [0.9, 0]]
+
+    assert len(compared(one, many, rules)) == len(compared(many, one, rules))
+
+
 def test_a_tolerance_within_nested_unordered_arrays_holds() -> None:
     rules = Rules(
         unordered=(Unordered("$[*]"), Unordered("$[*].v[*]")),
