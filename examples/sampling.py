@@ -1,0 +1,226 @@
+"""Post a share of a web application's requests, with the answers users got, to Linnet.
+
+Copy this file; it needs Python 3.11 or later, and nothing else:
+
+    samples = Samples("https://NAME.azurewebsites.net", KEY, "/subscriptions/...", share=0.01)
+    app = SampledApp(app, samples)     # ASGI, or
+    app = SampledWsgi(app, samples)    # WSGI; either inside of what compresses answers
+
+1. No request is delayed or fails by this: what passes is copied into a bounded queue, and a daemon
+   thread does the rest. What finds no room there is dropped and counted.
+2. Answers pass chunk by chunk, and at most `most_bytes` of one are copied. What cannot be compared
+   is left out: answers that are larger or compressed, requests with a body.
+3. Credentials do not leave the application. Paths and answers do, and Linnet redacts them.
+4. A replay made by Linnet is no sample, or it would breed replays.
+"""
+
+import base64
+import json
+import logging
+import queue
+import random
+import threading
+import time
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+MARK = "x-linnet-shadow"
+CREDENTIALS = frozenset(
+    "authorization proxy-authorization cookie set-cookie x-api-key api-key x-auth-token "
+    "x-functions-key ocp-apim-subscription-key x-ms-client-principal x-csrf-token "
+    "x-arr-clientcert x-forwarded-client-cert x-ms-token-aad-access-token "
+    "x-ms-token-aad-id-token x-ms-token-aad-refresh-token".split()
+)
+PAUSE_S = 1.0  # after a failure; meanwhile the queue fills
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request and its answer; `fits` is whether all of the answer's body is kept."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    status: int = 0
+    reply_headers: Iterable[tuple[Any, Any]] = ()
+    body: bytearray = field(default_factory=bytearray)
+    fits: bool = True
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    began_s: float = field(default_factory=time.perf_counter)
+    elapsed_ms: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Samples:
+    """Draws requests and posts them; `counts`: posted, dropped, failed, and unfit ones."""
+
+    url: str
+    key: str = field(repr=False)
+    profile: str
+    share: float = 0.01
+    methods: frozenset[str] = frozenset({"GET", "HEAD"})
+    left_out: frozenset[str] = CREDENTIALS
+    most_bytes: int = 65_536
+    most_waiting: int = 200
+    timeout_s: float = 5.0
+    dice: random.Random = field(default_factory=random.Random)
+    counts: Counter[str] = field(default_factory=Counter)
+    waiting: queue.SimpleQueue[Exchange] = field(default_factory=queue.SimpleQueue)
+    thread: threading.Thread = field(default_factory=threading.Thread)
+
+    def begin(self, method: str, path: bytes, query: bytes, headers: Any) -> Exchange | None:
+        """This request, if it is drawn; path and query are as they came."""
+        if method not in self.methods or self.dice.random() >= self.share:
+            return None
+        asked = joined(headers)
+        length = asked.get("content-length") or "0"
+        if MARK in asked or length != "0" or "transfer-encoding" in asked:
+            return None
+        return Exchange(method, (path + b"?" * bool(query) + query).decode("latin-1"), asked)
+
+    def keep(self, exchange: Exchange, piece: bytes) -> None:
+        """Copy a piece of the answer's body, unless that makes too much."""
+        exchange.fits = exchange.fits and len(exchange.body) + len(piece) <= self.most_bytes
+        exchange.body = exchange.body + piece if exchange.fits else bytearray()
+
+    def offer(self, exchange: Exchange) -> None:
+        """Take what has passed, if there is room. Returns at once and never raises."""
+        exchange.elapsed_ms = 1000 * (time.perf_counter() - exchange.began_s)
+        if self.waiting.qsize() >= self.most_waiting:
+            self.counts["dropped"] += 1
+        else:
+            self.waiting.put(exchange)
+        if not self.thread.is_alive():  # at first, and in each process that a server forked
+            with suppress(RuntimeError):  # two may start it at once: then both post
+                self.thread = threading.Thread(target=self._carry, daemon=True)
+                self.thread.start()
+
+    def _carry(self) -> None:
+        while True:
+            exchange = self.waiting.get()
+            try:
+                self.counts["posted" if self._post(exchange) else "unfit"] += 1
+            except Exception as error:  # noqa: BLE001  # it costs a sample and nothing else
+                log.log(logging.DEBUG if self.counts["failed"] else logging.WARNING, "%r", error)
+                self.counts["failed"] += 1
+                time.sleep(PAUSE_S)
+
+    def _post(self, exchange: Exchange) -> bool:
+        reply = joined(exchange.reply_headers)
+        if not exchange.fits or reply.get("content-encoding", "identity") != "identity":
+            return False
+        body = json.dumps(self._sample(exchange, reply), ensure_ascii=False).encode()
+        headers = {"content-type": "application/json", "x-functions-key": self.key}
+        request = urllib.request.Request(f"{self.url}/api/samples", body, headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:  # noqa: S310
+            answer.read()
+        return True
+
+    def _sample(self, exchange: Exchange, reply: dict[str, str]) -> dict[str, Any]:
+        asked, got = (
+            {name: value for name, value in headers.items() if name not in self.left_out}
+            for headers in (exchange.headers, reply)
+        )
+        no_body = exchange.method == "HEAD" or exchange.status in (204, 304)
+        body = b"" if no_body else bytes(exchange.body)
+        return {
+            "schema": "linnet.sample/1",
+            "id": str(uuid.uuid4()),
+            "profile": self.profile,
+            "at": exchange.at.isoformat(),
+            "request": {"method": exchange.method, "path": exchange.path, "headers": asked},
+            "response": {
+                "status": exchange.status,
+                "headers": got,
+                "elapsed_ms": exchange.elapsed_ms,
+                "body": {"base64": base64.b64encode(body).decode()},
+            },
+        }
+
+
+def joined(headers: Iterable[tuple[Any, Any]]) -> dict[str, str]:
+    """Headers by lower-case name; one that came several times is one."""
+    found: dict[str, str] = {}
+    for pair in headers:
+        name, value = (x.decode("latin-1") if isinstance(x, bytes) else x for x in pair)
+        found[name.lower()] = f"{found[name.lower()]}, {value}" if name.lower() in found else value
+    return found
+
+
+@dataclass(slots=True)
+class SampledApp:
+    """ASGI middleware; only HTTP is looked at."""
+
+    app: Callable[..., Awaitable[None]]
+    samples: Samples
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Pass everything on as it comes."""
+        exchange = None
+        if scope["type"] == "http":
+            path, query = scope.get("raw_path") or quote(scope["path"]).encode(), scope["query_string"]
+            exchange = self.samples.begin(scope["method"], path, query, scope["headers"])
+
+        async def told(message: MutableMapping[str, Any]) -> None:
+            await send(message)
+            if exchange and message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                exchange.reply_headers = list(message.get("headers", ()))
+            elif exchange and message["type"] == "http.response.body":
+                self.samples.keep(exchange, message.get("body", b""))
+                if not message.get("more_body"):
+                    self.samples.offer(exchange)
+
+        await self.app(scope, receive, told if exchange else send)
+
+
+@dataclass(slots=True)
+class SampledWsgi:
+    """WSGI middleware."""
+
+    app: Callable[..., Iterable[bytes]]
+    samples: Samples
+
+    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        """Pass everything on as it comes."""
+        raw = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+        path = quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), encoding="latin-1")
+        query = environ.get("QUERY_STRING", "")
+        headers = [(k[5:].replace("_", "-"), v) for k, v in environ.items() if k[:5] == "HTTP_"]
+        exchange = self.samples.begin(environ["REQUEST_METHOD"], ...)
+        if exchange is None:
+            return self.app(environ, start)
+
+        def started(status: str, headers: list[tuple[str, str]], *failed: Any) -> Any:
+            exchange.status, exchange.reply_headers = int(status[:3]), list(headers)
+            write = start(status, headers, *failed)
+            return lambda piece: (write(piece), self.samples.keep(exchange, piece))[0]
+
+        return Passing(self.app(environ, started), exchange, self.samples)
+
+
+@dataclass(slots=True)
+class Passing:
+    """The pieces of a WSGI answer as they pass; whoever closes it closes the application's."""
+
+    pieces: Iterable[bytes]
+    exchange: Exchange
+    samples: Samples
+    
+    def __iter__(self): 
+        for piece in self.pieces:
+            yield piece
+            self.samples.keep(self.exchange, piece)
+        self.samples.offer(self.exchange)
+
+    def close(self):
+        if hasattr(self.pieces, "close"):
+            self.pieces.close()
