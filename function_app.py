@@ -1,5 +1,6 @@
 """The triggers. Each body is one call; everything else is in the controllers."""
 
+import asyncio
 import json
 import logging
 from datetime import UTC
@@ -18,6 +19,8 @@ from shared.settings import Settings
 # The worker library knows batches by this spelling only.
 Messages = List[func.ServiceBusMessage]  # noqa: UP006
 
+PAUSE_S = 20.0
+
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
 logging.getLogger("azure").setLevel(logging.WARNING)
@@ -27,6 +30,15 @@ logging.getLogger("azure").setLevel(logging.WARNING)
 def world() -> World:
     """The world of this process, built at the first call and not at import."""
     return wiring.world(Settings())
+
+
+async def ready() -> World:
+    """The world, for messages: where it cannot be built, nothing is given back in a hurry."""
+    try:
+        return world()
+    except Exception:
+        await asyncio.sleep(PAUSE_S)
+        raise
 
 
 def message(queue: str, trigger: func.ServiceBusMessage) -> Message:
@@ -67,7 +79,7 @@ async def tick(timer: func.TimerRequest) -> None:
 )
 async def commands(msg: func.ServiceBusMessage) -> None:
     """start, promote, hold, resume, abort."""
-    await inbox.receive_command(world(), message("commands", msg))
+    await inbox.receive_command(await ready(), message("commands", msg))
 
 
 @app.service_bus_queue_trigger(
@@ -75,7 +87,7 @@ async def commands(msg: func.ServiceBusMessage) -> None:
 )
 async def alerts(msg: func.ServiceBusMessage) -> None:
     """Alerts of the common schema."""
-    await inbox.receive_alert(world(), message("alerts", msg))
+    await inbox.receive_alert(await ready(), message("alerts", msg))
 
 
 @app.service_bus_queue_trigger(
@@ -86,7 +98,7 @@ async def alerts(msg: func.ServiceBusMessage) -> None:
 )
 async def dead_commands(msg: func.ServiceBusMessage) -> None:
     """Commands the broker gave up on."""
-    await inbox.receive_dead(world(), message("commands", msg), "commands")
+    await inbox.receive_dead(await ready(), message("commands", msg), "commands")
 
 
 @app.service_bus_queue_trigger(
@@ -94,7 +106,7 @@ async def dead_commands(msg: func.ServiceBusMessage) -> None:
 )
 async def dead_alerts(msg: func.ServiceBusMessage) -> None:
     """Alerts the broker gave up on."""
-    await inbox.receive_dead(world(), message("alerts", msg), "alerts")
+    await inbox.receive_dead(await ready(), message("alerts", msg), "alerts")
 
 
 @app.service_bus_queue_trigger(
@@ -106,7 +118,7 @@ async def dead_alerts(msg: func.ServiceBusMessage) -> None:
 )
 async def samples(msgs: Messages) -> None:
     """Production requests, to be replayed in the shadow."""
-    await receive_samples(world(), [message("samples", msg) for msg in msgs])
+    await receive_samples(await ready(), [message("samples", msg) for msg in msgs])
 
 
 @app.route("samples", methods=["POST"])

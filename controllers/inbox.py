@@ -8,19 +8,19 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Literal
 
 from controllers.turn import act, converge, row_of, submit, take_turn
 from shared.core import alerts
-from shared.core.alerts import MAX_LISTENERS
-from shared.core.events import AbortAsked, AlertFired, Event, StartAsked
+from shared.core.alerts import MAX_LISTENERS, Spell
+from shared.core.events import AbortAsked, AlertFired, Event, HoldAsked, StartAsked
 from shared.core.machine import decide
 from shared.core.model import FINAL, Phase, newborn
 from shared.errors import ConflictError, RefusedError, UnreachableError
-from shared.ports import Message, Rejected, World
-from shared.wire import Alert, Ask, Start, read_alert, read_command
+from shared.ports import Claim, Heard, Message, Rejected, World
+from shared.wire import WINDOWS, Alert, Ask, Start, read_alert, read_command
 
 # Abandoned messages come back at once: a pause before giving one up lets an outage pass.
 LONGEST_PAUSE_S = 20.0
@@ -51,10 +51,12 @@ async def receive_alert(world: World, message: Message) -> None:
 async def receive_dead(world: World, message: Message, queue: Queue) -> None:
     """One message the broker gave up on: an abort that outlived an outage is obeyed after it.
 
-    What no delivery can handle is kept with its error, or it would come for ever.
+    What would let something rise comes too late, and is kept to be sent again by whoever still
+    wants it. What no delivery can handle is kept with its error, or it would come for ever.
     """
+    handle = _alert if queue == "alerts" else _late_command
     try:
-        await _settle(world, message, queue, HANDLERS[queue])
+        await _settle(world, message, queue, handle)
     except (UnreachableError, TimeoutError):
         raise
     except Exception as error:
@@ -70,9 +72,14 @@ async def _settle(world: World, message: Message, queue: Queue, handle: Handler)
         if refusal:
             log.warning("message %s of %s rejected: %s", message.id, queue, refusal)
             await _park(world, message, queue, refusal)
-    except (UnreachableError, TimeoutError):
-        await world.clock.sleep(min(2.0**message.deliveries, LONGEST_PAUSE_S))
+    except Exception:
+        await world.clock.sleep(pause_s(message))
         raise
+
+
+def pause_s(message: Message) -> float:
+    """How long to wait before giving a message back: twice as long each time, up to a bound."""
+    return min(2.0 ** min(message.deliveries, 10), LONGEST_PAUSE_S)
 
 
 async def _refusal(world: World, message: Message, handle: Handler) -> str:
@@ -111,6 +118,15 @@ async def _command(world: World, message: Message) -> None:
         await _start(world, message, said)
     else:
         await _ask(world, message, said)
+
+
+async def _late_command(world: World, message: Message) -> None:
+    said = read_command(message.body)
+    name = said.plan.name if isinstance(said, Start) else said.rollout
+    rises = isinstance(said, Start) or not isinstance(said.event(0.0, 0.0), AbortAsked | HoldAsked)
+    if rises and await world.store.seen(name, key(message)) is None:
+        raise RefusedError("the broker gave it up: it comes too late, send it again if it is meant")
+    await _command(world, message)
 
 
 async def _start(world: World, message: Message, said: Start) -> None:
@@ -183,7 +199,7 @@ async def _claim(world: World, profile: str, name: str) -> str:
 
 
 async def _ask(world: World, message: Message, said: Ask) -> None:
-    event = said.event(world.clock.now_s())
+    event = said.event(world.clock.now_s(), message.enqueued_at_s)
     stored = await world.store.load(said.rollout)
     if stored is None:
         raise RefusedError(f"rollout: there is none named {said.rollout}")
@@ -232,34 +248,44 @@ async def _alert(world: World, message: Message) -> None:
     known, claims = await asyncio.gather(world.store.heard(alert.key), world.store.claims())
     before, now = known.spell if known else None, alert.spell(at_s, message.enqueued_at_s)
     if alert.fired:
-        spell = alerts.fired(before, now, world.settings.alert_lapse_s)
-        event = alert.event(at_s, spell.since_s)
-        names = [claim.rollout for claim in claims]
-        listeners = await _warn_all(world, names, alert, event, key(message))
-        spell = replace(spell, listeners=listeners)
+        lapse_s = min(WINDOWS * alert.window_s, world.settings.alert_lapse_s)
+        spell = alerts.fired(before, now, lapse_s)
     else:
         log.info("alert %.200r is resolved: it is noted and changes nothing", alert.rule)
-        spell = alerts.resolved(before, now, min(alert.resolved_s or at_s, at_s))
-    try:
-        await world.store.hear(spell, known)
-    except ConflictError as error:
-        raise UnreachableError(f"alert {alert.rule} came twice at once: {error}") from error
-
-
-async def _warn_all(
-    world: World, names: list[str], alert: Alert, event: AlertFired, message_key: str
-) -> tuple[str, ...]:
-    """Tell every rollout that listens; returns who does. One that cannot be told stops no other."""
-    warned = await asyncio.gather(
-        *(_warn(world, name, alert, event, message_key) for name in names), return_exceptions=True
-    )
+        over_s = alert.resolved_s or message.enqueued_at_s or at_s
+        spell = alerts.resolved(before, now, min(over_s, at_s))
+    # A resolution may show that what had fired in between was news.
+    news = alert.fired or (before is not None and spell.since_s > before.since_s)
+    warned: list[bool | BaseException] = []
+    if news:
+        event = alert.event(at_s, spell.since_s)
+        warned = await _warn_all(world, claims, alert, event, f"{key(message)}@{spell.since_s}")
+        names = (claim.rollout for claim, told in zip(claims, warned, strict=True) if told is True)
+        spell = replace(spell, listeners=tuple(names)[:MAX_LISTENERS])
+    await _file(world, spell, known)
     for outcome in warned:
         if isinstance(outcome, BaseException):
             raise outcome
-    listeners = tuple(name for name, listens in zip(names, warned, strict=True) if listens)
-    if not listeners:
+
+
+async def _file(world: World, spell: Spell, known: Heard | None) -> None:
+    try:
+        await world.store.hear(spell, known)
+    except ConflictError as error:
+        raise UnreachableError(f"alert {spell.rule} came twice at once: {error}") from error
+
+
+async def _warn_all(
+    world: World, claims: list[Claim], alert: Alert, event: AlertFired, message_key: str
+) -> list[bool | BaseException]:
+    """Tell every rollout that listens; returns whether each does, or why it cannot be told."""
+    warned = await asyncio.gather(
+        *(_warn(world, claim.rollout, alert, event, message_key) for claim in claims),
+        return_exceptions=True,
+    )
+    if not any(warned):
         log.warning("nobody listens to alert %.200r (%.200r)", alert.rule, alert.alert_id)
-    return listeners[:MAX_LISTENERS]
+    return warned
 
 
 async def _warn(world: World, name: str, alert: Alert, event: AlertFired, message_key: str) -> bool:
@@ -270,6 +296,3 @@ async def _warn(world: World, name: str, alert: Alert, event: AlertFired, messag
     if refusal := await _submit_once(world, name, event, message_key):
         log.info("%s: %s", name, refusal)
     return True
-
-
-HANDLERS: Mapping[Queue, Handler] = {"commands": _command, "alerts": _alert}

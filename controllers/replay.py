@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from controllers.turn import row_of
 from shared.core.events import StartAsked
-from shared.core.machine import decide
+from shared.core.machine import ImpossibleMoveError, decide
 from shared.core.model import Rollout, newborn
 from shared.ports import HistoryRow, Stored, World
 
@@ -30,12 +30,16 @@ async def replay(world: World, name: str) -> Replay | None:
     if stored is None:
         return None
     rollout: Rollout | None = None
-    async for row in recorded(world, stored):
-        before = born(stored, row) if rollout is None else rollout
-        after, difference = decided_again(stored, before, row)
-        if after is None:
-            return Replay(row.number - 1, difference)
-        rollout = after
+    number = 0
+    try:
+        async for row in recorded(world, stored):
+            before = born(stored, row) if rollout is None else rollout
+            rollout, difference = decided_again(stored, before, row)
+            if difference:
+                return Replay(number, difference)
+            number = row.number
+    except (ArithmeticError, LookupError, TypeError, ValueError, ImpossibleMoveError) as error:
+        return Replay(number, f"row {number + 1} cannot be read or decided again: {error}")
     if rollout != stored.rollout:
         return Replay(stored.rollout.sequence, "every row is as recorded, the record is not")
     return Replay(stored.rollout.sequence)
@@ -61,16 +65,16 @@ def born(stored: Stored, row: HistoryRow) -> Rollout:
     return newborn(stored.plan, event.at_s, by, dry_run=dry_run)
 
 
-def decided_again(stored: Stored, before: Rollout, row: HistoryRow) -> tuple[Rollout | None, str]:
-    """The record after this row, or None and what differs."""
-    try:
-        decision = decide(stored.plan, before, row.event)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        return None, f"row {row.number} cannot be decided again: {error}"
+def decided_again(stored: Stored, before: Rollout, row: HistoryRow) -> tuple[Rollout, str]:
+    """The record after this row, and what differs from what the row says."""
+    decision = decide(stored.plan, before, row.event)
     again = row_of(before, row.event, decision)
     if again == row:
         return decision.rollout, ""
-    return None, f"row {row.number} says {spoken(row)}; decided again it says {spoken(again)}"
+    return (
+        decision.rollout,
+        f"row {row.number} says {spoken(row)}; decided again it says {spoken(again)}",
+    )
 
 
 def spoken(row: HistoryRow) -> str:

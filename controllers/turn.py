@@ -15,7 +15,7 @@ from shared.core.effects import Effect, ReleaseClaim, SetPercent, Tell
 from shared.core.events import Event, Ticked, TurnFailed
 from shared.core.machine import Decision, decide
 from shared.core.model import FINAL, Pair, Phase, ProfileSeen, Rollout
-from shared.core.tally import brief
+from shared.core.tally import Tally, brief
 from shared.errors import ConflictError, LinnetError, UnreachableError
 from shared.ports import HistoryRow, Stored, World
 
@@ -123,15 +123,26 @@ async def look(world: World, stored: Stored, holder: str | None) -> Ticked:
             looks.create_task(world.traffic.probe(plan.profile, plan.canary)) if before else None
         )
         shadow = tallies.wanted(plan, rollout)
-        tally = looks.create_task(world.store.tally(rollout.name)) if shadow else None
+        tally = looks.create_task(samples_of(world, rollout)) if shadow else None
     return Ticked(
         at_s=at_s,
         traffic=traffic.result(),
         answer=answer.result() if answer else None,
         probe=probe.result() if probe else None,
         holder=holder,
-        tally=brief(tally.result(), questions.read_up_to(rollout)) if tally else None,
+        tally=tally.result() if tally else None,
+        stale_after_s=world.settings.stale_after_s,
     )
+
+
+async def samples_of(world: World, rollout: Rollout) -> Tally | None:
+    """What the samples came to, as far as a decision needs it; None when it cannot be read now."""
+    try:
+        seen = await world.store.tally(rollout.name)
+    except UnreachableError as error:
+        log.warning("the samples of %s cannot be counted: %s", rollout.name, error)
+        return None
+    return brief(seen, questions.read_up_to(rollout))
 
 
 async def act(world: World, stored: Stored, effects: tuple[Effect, ...]) -> None:

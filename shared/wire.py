@@ -4,6 +4,7 @@ Every refusal names the field, what was given and what is allowed. Bodies are JS
 """
 
 import hashlib
+import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,12 @@ OLDEST_S = 90 * 86_400
 # Azure Monitor posts an alert within minutes; who says it fired earlier may be forging a baseline.
 BELATED_S = 900
 MAX_DIMENSIONS = 100
+# A duration of ISO 8601, as windows have it.
+WINDOW = re.compile(
+    r"P(?:(\d{1,3})D)?(?:T(?:(\d{1,4})H)?(?:(\d{1,5})M)?(?:(\d{1,6})S)?)?", re.ASCII
+)
+# A rule that is evaluated more often than it looks back is heard of within two windows.
+WINDOWS = 2
 
 
 class Beginning(reprlib.Repr):
@@ -82,11 +89,7 @@ COMMANDS: TypeAdapter[StartIn | AskIn | PromoteIn] = TypeAdapter(
 )
 
 
-ASKED: Mapping[str, type[HoldAsked | ResumeAsked | AbortAsked]] = {
-    "hold": HoldAsked,
-    "resume": ResumeAsked,
-    "abort": AbortAsked,
-}
+ASKED: Mapping[str, type[HoldAsked | AbortAsked]] = {"hold": HoldAsked, "abort": AbortAsked}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +104,10 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A person's wish for one rollout; `event` takes the time in seconds since the epoch."""
+    """A person's wish for one rollout; `event` takes when it is decided, and when it was sent."""
 
     rollout: str
-    event: Callable[[float], Event]
+    event: Callable[[float, float], Event]
 
 
 def read_command(body: bytes) -> Start | Ask:
@@ -114,10 +117,14 @@ def read_command(body: bytes) -> Start | Ask:
         return Start(plan_of(said.plan), said.by, said.reason, said.dry_run)
     if isinstance(said, PromoteIn):
         return Ask(
-            said.rollout, lambda at_s: PromoteAsked(at_s, said.by, said.from_step, said.reason)
+            said.rollout, lambda at_s, _: PromoteAsked(at_s, said.by, said.from_step, said.reason)
+        )
+    if said.action == "resume":
+        return Ask(
+            said.rollout, lambda at_s, sent_s: ResumeAsked(at_s, said.by, said.reason, sent_s)
         )
     kind = ASKED[said.action]
-    return Ask(said.rollout, lambda at_s: kind(at_s, said.by, said.reason))
+    return Ask(said.rollout, lambda at_s, _: kind(at_s, said.by, said.reason))
 
 
 def read_plan(body: bytes) -> Plan:
@@ -175,6 +182,7 @@ class Alert:
     fired_at: str
     fired_s: float | None
     resolved_s: float | None
+    window_s: float
 
     def event(self, at_s: float, since_s: float) -> AlertFired:
         """The event of it, at the controller's time."""
@@ -191,8 +199,9 @@ class Alert:
         fired_s = self.fired_s
         oldest_s = max(at_s - OLDEST_S, enqueued_at_s - BELATED_S)
         believed = fired_s is not None and oldest_s < fired_s < at_s
-        since_s = fired_s if believed and fired_s is not None else at_s
-        return Spell(self.key, self.rule, self.severity, self.kept_targets, since_s, at_s)
+        since_s = fired_s if believed and fired_s is not None else enqueued_at_s or at_s
+        told = self.key, self.rule, self.severity, self.kept_targets
+        return Spell(*told, since_s, at_s, fired_s=since_s)
 
     def concerns(self, match: AlertMatch) -> bool:
         """Whether a plan's `rollback_on` entry means this alert; names compare without case."""
@@ -220,6 +229,7 @@ def read_alert(body: bytes) -> Alert:
         fired_at=(essentials.firedDateTime or "an unknown time")[:KEPT_CHARS],
         fired_s=_moment_s(essentials.firedDateTime),
         resolved_s=_moment_s(essentials.resolvedDateTime),
+        window_s=_window_s(_within(data.alertContext, "condition")),
     )
 
 
@@ -238,6 +248,15 @@ def _dimensions(context: object) -> Iterator[str]:
         found = _within(condition, "dimensions")
         for dimension in found[:MAX_DIMENSIONS] if isinstance(found, list) else ():
             yield f"{_within(dimension, 'name')}={_within(dimension, 'value')}"
+
+
+def _window_s(condition: object) -> float:
+    """The window a rule looks at, as its alert tells it; 0 when it tells none."""
+    found = WINDOW.fullmatch(str(_within(condition, "windowSize")))
+    if not found:
+        return 0.0
+    days, hours, minutes, seconds = (float(each or 0) for each in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _within(value: object, name: str) -> object:

@@ -64,7 +64,7 @@ def alert_document(
                 "alertTargetIDs": ["/subscriptions/s-1/app"],
                 "firedDateTime": datetime.fromtimestamp(fired_s, UTC).isoformat(),
             },
-            "alertContext": None,
+            "alertContext": {"condition": {"windowSize": "PT5M"}},
         },
     }
 

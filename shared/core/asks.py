@@ -26,6 +26,8 @@ from shared.core.events import (
 from shared.core.model import Hold, Phase, Plan, Rollout, step_name
 
 MAX_ERRORS_IN_A_ROW = 5
+# Two machines' clocks agree to this.
+SAME_MOMENT_S = 5.0
 RISING = frozenset({Phase.PENDING, Phase.SHIFTING, Phase.BAKING})
 
 
@@ -65,6 +67,8 @@ def resume(plan: Plan, rollout: Rollout, event: ResumeAsked) -> Choice:
     if held is None or held.at_gate:
         wanted = f"promote with from_step {rollout.step + 1}"
         return refuse(rollout, f"{step_name(plan, rollout.step)} waits at its gate for a {wanted}")
+    if 0 < event.sent_s < rollout.phase_since_s - SAME_MOMENT_S:
+        return refuse(rollout, f"resume was sent before this hold ({held.reason}): look again")
     verified_at_s = None if held.back_to is Phase.SHIFTING else rollout.verified_at_s
     again = replace(
         rollout, verified_at_s=verified_at_s, bake_since_s=event.at_s, blind_since_s=None
@@ -93,7 +97,8 @@ def alarm(_plan: Plan, rollout: Rollout, event: AlertFired) -> Choice:
     earlier_s = (rollout.moved_at_s or rollout.started_at_s) - since_s
     if earlier_s > 0:
         known = f"it was firing {earlier_s:.0f} s before any traffic moved, so it changes nothing"
-        return stay(rollout, f"{reason}; {known}.", (Tell(f"{reason}; {known}."),))
+        held = f" {rollout.hold.reason}: waiting for a person." if rollout.hold else ""
+        return stay(rollout, f"{reason}; {known}.{held}", (Tell(f"{reason}; {known}."),))
     return retreat(rollout, reason)
 
 

@@ -15,7 +15,8 @@ class Ticked:
     """Time passed, and this is what the world looked like.
 
     `holder` is the rollout that holds the profile claim (None: nobody);
-    `probe` is taken only before traffic moves; `tally` only in a dark launch.
+    `probe` is taken only before traffic moves; `tally` only in a dark launch. Ticks that stay away
+    for longer than `stale_after_s` were stopped.
     """
 
     at_s: float
@@ -24,6 +25,7 @@ class Ticked:
     probe: ProbeSeen | None = None
     holder: str | None = None
     tally: Tally | None = None
+    stale_after_s: float = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,12 @@ class HoldAsked:
 
 @dataclass(frozen=True, slots=True)
 class ResumeAsked:
-    """A person lifts a hold."""
+    """A person lifts a hold. `sent_s` is when the broker had it, 0 when nobody knows."""
 
     at_s: float
     by: str
     reason: str = ""
+    sent_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from shared.core.model import (
     Sight,
     TrafficSeen,
 )
-from shared.core.weights import Write
+from shared.core.weights import MAX_WEIGHT, Write
 
 # Monitor statuses in which Traffic Manager gives an endpoint out (azure.md, section 1).
 SERVING = frozenset({"online", "checkingendpoint", "unmonitored"})
@@ -181,18 +181,18 @@ def unseen_writes(
 ) -> tuple[tuple[EndpointSeen, Write], ...]:
     """What takes the canary off without a look at the weights; empty when it may not.
 
-    Azure throttles reads and writes apart, and a retreat waits for neither. Stable comes first:
-    whatever is in force, that only lowers the canary's share and leaves somebody serving.
+    Azure throttles reads and writes apart, and a retreat waits for neither. Stable comes first,
+    at the largest weight there is: whatever is in force, that only lowers the canary's share and
+    leaves somebody serving. Its own weight comes back with the first look that sees.
     """
     if traffic.sight is not Sight.FAILED or rollout.wanted_percent > 0 or not rollout.kinds:
         return ()
-    wanted = wanted_pair(rollout)
-    arms = (wanted.stable, wanted.canary)
+    arms = Arm(MAX_WEIGHT, enabled=True), wanted_pair(rollout).canary
     ends = (
         EndpointSeen(name, kind, "", arm.weight, arm.enabled, "")
         for name, kind, arm in zip((plan.stable, plan.canary), rollout.kinds, arms, strict=True)
     )
-    writes = Write("stable", wanted.stable), Write("canary", wanted.canary)
+    writes = Write("stable", arms[0]), Write("canary", arms[1])
     return tuple(zip(ends, writes, strict=True))
 
 

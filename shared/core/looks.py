@@ -52,15 +52,19 @@ def admit(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
 
 def settle(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     """SHIFTING: set the weights, verify them, wait out the caches; then bake."""
-    rollout, verdict = look(plan, rollout, event, None)
+    waited = unwatched(rollout, event)
+    rollout, verdict = look(plan, seen(rollout, event), event, None)
     if harm := harm_seen(plan, event, verdict):
         return retreat(rollout, harm)
     if event.traffic.sight is Sight.FAILED:
-        return delayed(plan, rollout, event, f"cannot see the weights: {event.traffic.reason}")
+        what = f"cannot see the weights: {event.traffic.reason}"
+        return delayed(plan, rollout, event, what, repair=not waited)
     if problem := trouble_or_drift(plan, rollout, event):
         return hold_for(rollout, problem)
-    if gates.pair_of(plan, event.traffic.profile) != gates.wanted_pair(rollout):
-        return delayed(plan, rollout, event, "the weights are not in force yet")
+    in_force = gates.pair_of(plan, event.traffic.profile) == gates.wanted_pair(rollout)
+    if not in_force:
+        what = waited or "the weights are not in force yet"
+        return delayed(plan, rollout, event, what, repair=not waited)
     verified_at_s = rollout.verified_at_s or event.at_s
     verified = gates.wanted_pair(rollout)
     rollout = replace(rollout, verified_at_s=verified_at_s, last_pair=verified)
@@ -79,7 +83,7 @@ def weigh(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     drifted = visible and trouble_or_drift(plan, rollout, event)
     if problem := drifted or sick_stable(plan, rollout):
         return hold_for(rollout, problem)
-    if waited:
+    if verdict.kind is Kind.PASS and waited:
         return stay(rollout, f"{verdict.sentence.removesuffix('.')}; {waited}.")
     if verdict.kind is Kind.PASS:
         return passed(plan, rollout, event, verdict)
@@ -153,8 +157,8 @@ def passed(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Cho
     rollout = replace(rollout, blind_since_s=None)
     if baked_s(rollout, event) < plan.steps[rollout.step].bake_min_s:
         return stay(rollout, f"{verdict.sentence} The shortest bake is not over.")
-    if few := too_few_samples(plan, rollout):
-        return stay(rollout, f"{verdict.sentence} {few}")
+    if too_few_samples(plan, rollout):
+        return undecided(plan, rollout, event, verdict)
     if gates.waits_for_person(plan, rollout):
         reason = f"{verdict.sentence} The gate of {step_name(plan, rollout.step)} is manual"
         return wait_for_person(rollout, Hold(reason, LINNET, Phase.BAKING, at_gate=True))
@@ -173,10 +177,12 @@ def unseen(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Cho
 def undecided(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Choice:
     """Unsure: gather more, and after the longest bake do what the plan declared."""
     longest_s = plan.steps[rollout.step].bake_max_s
+    few = too_few_samples(plan, rollout)
+    sentence = f"{verdict.sentence}; {few}" if few else verdict.sentence
     if baked_s(rollout, event) < longest_s:
-        return stay(rollout, verdict.sentence)
+        return stay(rollout, sentence)
     return give_up(
-        plan.when_unsure, rollout, f"Undecided after {longest_s:g} s of baking: {verdict.sentence}"
+        plan.when_unsure, rollout, f"Undecided after {longest_s:g} s of baking: {sentence}"
     )
 
 
@@ -188,13 +194,13 @@ def give_up(outcome: Outcome, rollout: Rollout, why: str) -> Choice:
     return wait_for_person(rollout, Hold(why, LINNET, Phase.BAKING))
 
 
-def delayed(plan: Plan, rollout: Rollout, event: Ticked, what: str) -> Choice:
+def delayed(plan: Plan, rollout: Rollout, event: Ticked, what: str, *, repair: bool) -> Choice:
     """Still shifting: repair what is missing, and after the plan's patience call a person."""
     patience_s = plan.patience_s + settle_s(plan, rollout)
     if event.at_s - rollout.phase_since_s > patience_s:
         return hold_for(rollout, f"Still shifting after {patience_s:g} s: {what}")
-    repair = (SetPercent(rollout.wanted_percent, rollout.generation),)
-    return stay(replace(rollout, verified_at_s=None), f"Shifting: {what}.", repair)
+    again = (SetPercent(rollout.wanted_percent, rollout.generation),) if repair else ()
+    return stay(replace(rollout, verified_at_s=None), f"Shifting: {what}.", again)
 
 
 def hold_for(rollout: Rollout, why: str) -> Choice:

@@ -5,13 +5,14 @@ Nothing here decides; `looks` does, phase by phase.
 
 from dataclasses import replace
 
-from shared.core import gates, judge, questions, tallies
+from shared.core import gates, judge, questions, tallies, tally
 from shared.core.choices import FULL
 from shared.core.events import Ticked
 from shared.core.judge import Kind, Verdict
 from shared.core.model import Plan, Rollout, Sight
+from shared.core.shadow import MISMATCH
 
-# After so many bins without a look, the first one only looks.
+# After so many bins without a look, and longer than ticks may stay away, the first one only looks.
 UNWATCHED_BINS = 5
 
 
@@ -19,7 +20,7 @@ def unwatched(rollout: Rollout, event: Ticked) -> str:
     """Why this look may not lead to a rise: the controller was away before it; empty otherwise."""
     last_s = max(rollout.looked_at_s or 0.0, rollout.phase_since_s)
     away_s = event.at_s - last_s
-    if away_s <= UNWATCHED_BINS * rollout.bin_s:
+    if away_s <= max(UNWATCHED_BINS * rollout.bin_s, event.stale_after_s):
         return ""
     return f"this is the first look in {away_s:.0f} s, and nothing rises on it"
 
@@ -75,8 +76,17 @@ def claimed_by_another(rollout: Rollout, event: Ticked) -> str:
 def harm_seen(plan: Plan, event: Ticked, verdict: Verdict) -> str:
     """Why the canary must go: the evidence says so, or the profile shows it broken."""
     if verdict.kind is Kind.FAIL:
-        return verdict.sentence
+        return f"{verdict.sentence}{_worst_place(event, verdict)}"
     return gates.harm(plan, event.traffic)
+
+
+def _worst_place(event: Ticked, verdict: Verdict) -> str:
+    """Where most answers differ, if it is differing answers that speak against the canary."""
+    loudest = max(verdict.weighings, key=lambda weighing: weighing.worse)
+    if event.tally is None or loudest.rule != MISMATCH:
+        return ""
+    worst = tally.top(event.tally, 1)
+    return f"; most at {tally.spoken(event.tally, *worst[0])}" if worst else ""
 
 
 def trouble_or_drift(plan: Plan, rollout: Rollout, event: Ticked) -> str:
@@ -113,6 +123,4 @@ def settle_s(plan: Plan, rollout: Rollout) -> float:
 def too_few_samples(plan: Plan, rollout: Rollout) -> str:
     """Why a dark launch may not end yet although its verdict is a pass; empty when it may."""
     shadow = plan.steps[rollout.step].shadow
-    if shadow is None or rollout.samples >= shadow.samples:
-        return ""
-    return f"Only {rollout.samples} of {shadow.samples} samples were compared."
+    return "" if shadow is None else tallies.too_few(shadow, rollout)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,12 @@ def dimensioned(fired_s: float, value: str) -> dict[str, Any]:
     """An alert that fires once for each value of a dimension."""
     document = alert_document(fired_s=fired_s)
     one = {"metricName": "5xx", "dimensions": [{"name": "Instance", "value": value}]}
-    document["data"]["alertContext"] = {"condition": {"allOf": [one]}}
+    document["data"]["alertContext"] = {"condition": {"windowSize": "PT5M", "allOf": [one]}}
     return document
+
+
+def iso(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat()
 
 
 async def test_an_alert_that_fired_before_the_start_reverts_nothing(town: Town) -> None:
@@ -44,6 +49,81 @@ async def test_an_alert_that_fired_before_the_start_reverts_nothing(town: Town) 
     row = (await town.history())[-1]
     assert "it was firing 300 s before any traffic moved" in row.sentence
     assert town.world.notices.told[-1][1] == row.sentence
+
+
+async def test_one_old_firing_does_not_silence_a_rule(town: Town) -> None:
+    """It fired once, ten minutes before the start, and was silent for longer than it looks back."""
+    await town.alert()
+    town.world.clock.advance(300)
+    await town.start()
+    await town.reach(Phase.BAKING, 1)
+    town.world.clock.advance(301)
+
+    await town.alert()
+
+    assert (await town.rollout()).phase is Phase.RETREATING
+
+
+async def test_a_rule_that_tells_no_window_is_news_at_each_firing(town: Town) -> None:
+    """An activity log alert is an event, and no state that could last."""
+    event = alert_document()
+    event["data"]["alertContext"] = {"operationName": "restart"}
+    await inbox.receive_alert(town.world, town.message(event))
+    town.world.clock.advance(9)
+    await town.start()
+    await town.reach(Phase.BAKING, 1)
+    event["data"]["essentials"]["firedDateTime"] = None
+
+    await inbox.receive_alert(town.world, town.message(event))
+
+    assert (await town.rollout()).phase is Phase.RETREATING
+
+
+@pytest.mark.parametrize("order", ["fired first", "resolved first"])
+async def test_what_fires_after_a_resolution_is_news_in_any_order(town: Town, order: str) -> None:
+    """Both waited in the queue through an outage; the old firing was resolved in between."""
+    await town.alert("m-old")
+    town.world.clock.advance(60)
+    await town.start()
+    await town.reach(Phase.BAKING, 1)
+    town.world.clock.advance(30)
+    now_s = town.world.clock.at_s
+    resolved = alert_document(condition="Resolved", fired_s=START_S)
+    resolved["data"]["essentials"]["resolvedDateTime"] = iso(now_s - 20)
+    waiting = [alert_document(fired_s=now_s - 10), resolved]
+    if order == "resolved first":
+        waiting.reverse()
+
+    for document in waiting:
+        await inbox.receive_alert(town.world, town.message(document))
+
+    assert (await town.rollout()).phase is Phase.RETREATING
+
+
+async def test_a_resolution_that_comes_again_ends_no_later_spell(town: Town) -> None:
+    await town.alert()
+    town.world.clock.advance(20)
+    gone = alert_document(condition="Resolved", fired_s=START_S)
+    gone["data"]["essentials"]["resolvedDateTime"] = iso(START_S + 10)
+    message = town.message(gone)
+    await inbox.receive_alert(town.world, message)
+    await town.alert()
+
+    await inbox.receive_alert(town.world, message)
+
+    [heard] = (await api.alerts(town.world))["alerts"]
+    assert heard["resolved"] is None
+
+
+async def test_a_record_nobody_can_read_stops_no_alert_from_being_filed(town: Town) -> None:
+    await town.start()
+    plan, text, etag = town.world.store.records["shop-2.4"]
+    town.world.store.records["shop-2.4"] = plan, text[:-9], etag
+
+    with pytest.raises(ValueError, match="Invalid JSON"):
+        await town.alert()
+
+    assert len((await api.alerts(town.world))["alerts"]) == 1
 
 
 async def test_an_alert_delivered_late_counts_from_when_it_fired(town: Town) -> None:

@@ -120,6 +120,37 @@ async def test_an_abort_the_broker_gave_up_on_is_obeyed_after_the_outage(town: T
     assert (await town.rollout()).phase is Phase.RETREATING
 
 
+@pytest.mark.parametrize("action", ["start", "promote", "resume"])
+async def test_what_would_rise_comes_too_late_from_the_dead(town: Town, action: str) -> None:
+    """Hours have passed: it is kept, to be sent again by whoever still wants it."""
+    body: dict[str, object] = {"action": action, "rollout": "shop-2.4", "by": "ada"}
+    if action == "start":
+        body = {"action": action, "by": "ci", "plan": plan_document(name="late")}
+    if action == "promote":
+        body["from_step"] = 1
+    await town.start()
+    await town.reach(Phase.BAKING, 1)
+    before = await town.rollout()
+
+    message = Message("commands/9", json.dumps(body).encode(), 0.0, 11)
+    await inbox.receive_dead(town.world, message, "commands")
+
+    [entry] = (await api.rejected(town.world))["rejected"]
+    assert "comes too late, send it again" in entry["reason"]
+    assert await town.rollout() == before
+
+
+async def test_a_message_of_a_thousand_deliveries_waits_like_any_other(town: Town) -> None:
+    async def away(port: str, method: str, stage: Stage) -> None:
+        raise UnreachableError("503")
+
+    town.world.store.hook = away
+    with pytest.raises(UnreachableError):
+        await inbox.receive_dead(town.world, Message("commands/9", ABORT, 0.0, 5000), "commands")
+
+    assert town.world.clock.slept_s == [20.0]
+
+
 async def test_a_dead_message_waits_for_a_world_that_is_away(town: Town) -> None:
     async def away(port: str, method: str, stage: Stage) -> None:
         raise UnreachableError("503")

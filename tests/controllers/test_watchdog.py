@@ -2,8 +2,10 @@
 
 import pytest
 
-from controllers import api
+from controllers import api, inbox
 from controllers.tick import tick
+from sandbox.memory_store import no_fault
+from shared.core.judge import Kind
 from shared.core.model import Phase
 from shared.errors import UnreachableError
 from tests.town import Town
@@ -24,19 +26,70 @@ async def test_the_first_turn_after_an_outage_never_advances(town: Town) -> None
     writes = len(town.world.traffic.journal)
     stale, told = await api.health(town.world)
     assert stale, told
-    town.world.clock.advance(HOUR_S)
+    town.world.clock.advance(200)
     assert not (await api.health(town.world))[0]
 
     await tick(town.world)
 
     rollout = await town.rollout()
+    assert rollout.verdict is not None
+    assert rollout.verdict.kind is Kind.PASS
     assert (rollout.phase, rollout.step) == (Phase.BAKING, 1)
-    assert "first look in 360" in rollout.sentence
+    assert "first look in 20" in rollout.sentence
     assert len(town.world.traffic.journal) == writes
     assert (await api.health(town.world))[0]
     for _ in range(60):
         await town.seconds(1)
     assert (await town.rollout()).step > 1
+
+
+async def test_a_promote_cut_before_its_write_is_not_performed_by_the_first_look(
+    town: Town,
+) -> None:
+    """It was saved, the host died, an hour passed: the weights are looked at before they rise."""
+    await town.start(patience="3h", bake={"min": "1h", "max": "3h"})
+    await town.reach(Phase.BAKING, 1)
+
+    async def dies(port: str, method: str, stage: str) -> None:
+        if method == "write":
+            raise UnreachableError("the host is gone")
+
+    town.world.traffic.hook = dies
+    with pytest.raises(UnreachableError):
+        await town.command("promote", from_step=1)
+    town.world.traffic.hook = no_fault
+    share = town.share
+    town.world.clock.advance(HOUR_S)
+
+    await tick(town.world)
+    assert town.share == share
+    await town.seconds(1)
+
+    assert town.share == 0.1
+
+
+async def test_short_bins_and_slow_ticks_go_on_all_the_same(town: Town) -> None:
+    """A tick a minute is no outage, however short the bins are."""
+    await town.start(bake={"min": "0s", "max": "2h"})
+    for _ in range(30):
+        town.world.clock.advance(60)
+        await tick(town.world)
+
+    assert (await town.rollout()).step > 0
+
+
+async def test_a_resume_from_before_a_hold_does_not_lift_it(town: Town) -> None:
+    """It waited in the queue through an outage; somebody has stopped the rollout since."""
+    await town.start()
+    await town.reach(Phase.BAKING, 1)
+    late = town.message({"action": "resume", "rollout": "shop-2.4", "by": "ada"})
+    town.world.clock.advance(60)
+    await town.command("hold", reason="incident")
+
+    await inbox.receive_command(town.world, late)
+
+    assert (await town.rollout()).phase is Phase.HELD
+    assert "sent before this hold (Held by ada (incident))" in (await town.history())[-1].sentence
 
 
 async def test_harm_is_acted_upon_in_the_first_look(town: Town) -> None:

@@ -1,13 +1,16 @@
 """Percentages as weights: what can be expressed, and what may be seen between two writes."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core import weights
-from shared.core.model import Arm, Pair
+from shared.core.gates import unseen_writes
+from shared.core.model import Arm, Pair, Sight, TrafficSeen, newborn
 from shared.core.weights import Write
+from tests.given import START_S, plan
 
 WEIGHTS = st.integers(1, 1000)
 ARMS = st.builds(Arm, WEIGHTS, st.booleans())
@@ -122,3 +125,23 @@ def test_a_retreat_works_from_any_state_and_never_raises_the_share(
         assert served(pair)
     assert pair == zero
     assert seen == sorted(seen, reverse=True)
+
+
+@given(PAIRS, WEIGHTS, WEIGHTS)
+def test_writes_made_blind_only_lower_the_canary_and_leave_somebody_serving(
+    now: Pair, own: int, scale: int
+) -> None:
+    """Nobody could look: whatever is in force, a person's doing or ours, each write is safe."""
+    rollout = replace(
+        newborn(plan(), START_S, "ci", dry_run=False),
+        before=begun(own, 1),
+        scale=scale,
+        kinds=("ExternalEndpoints", "ExternalEndpoints"),
+    )
+
+    for _, write in unseen_writes(plan(), rollout, TrafficSeen(Sight.FAILED, "429")):
+        before, now = now, weights.apply(now, write)
+        assert weights.share(now) <= weights.share(before)
+        assert now.stable.enabled
+
+    assert not now.canary.enabled

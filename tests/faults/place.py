@@ -39,11 +39,13 @@ PROFILES = (PROFILE, CART)
 KEYS = {home: home.casefold() for home in PROFILES}
 WORKSPACES = {PROFILE: WORKSPACE, CART: WORKSPACE[:-1] + "2"}
 HOMES = {"shop-a": PROFILE, "shop-b": PROFILE, "cart-a": CART}
+STALE_S = 10
 DEPLOYMENT = settings(
     allowed_profiles=PROFILES,
     allowed_workspaces=tuple(WORKSPACES.values()),
     turn_deadline_s=20,
     tick_deadline_s=22,
+    stale_after_s=STALE_S,
 )
 # Looks this many changes old may still be served.
 REMEMBERED = 3

@@ -41,6 +41,7 @@ class Post:
     rollout: str
     message: Message
     deliveries: int = 1
+    fired_s: float = 0.0
 
     @property
     def dead(self) -> bool:
@@ -62,15 +63,16 @@ def drawn(random: Random, kinds: tuple[str, ...], number: int, at_s: float, stag
     if stage == "nothing" and number == 1:
         name = "shop-a"
     queue: Queue = "alerts" if kind in {"alert", "resolved"} else "commands"
-    return Post(queue, kind, name, Message(id_, body(random, kind, name, id_, at_s), at_s))
+    fired_s = at_s - random.choice((0, 0, 0, 1, 3, 600))
+    message = Message(id_, body(random, kind, name, id_, fired_s), at_s)
+    return Post(queue, kind, name, message, fired_s=fired_s)
 
 
-def body(random: Random, kind: str, name: str, id_: str, at_s: float) -> bytes:
+def body(random: Random, kind: str, name: str, id_: str, fired_s: float) -> bytes:
     """The bytes a sender would send; some alerts fired long before they are heard."""
     if kind == "rubbish":
         return b'{"action": "explode"'
     if kind in {"alert", "resolved"}:
-        fired_s = at_s - random.choice((0, 0, 0, 1, 3, 600))
         alert = alert_document(condition=CONDITIONS[kind], fired_s=fired_s)
         alert["data"]["essentials"]["alertId"] = id_
         return encoded(alert)

@@ -47,7 +47,7 @@ class Watched(Simulation):
         self.hands: dict[str, Pair | None] = {}
         self.darkened: set[str] = set()
         self.fallen = {name for name, rollout in self.known.items() if rollout.phase in DOWN}
-        self.applied: set[tuple[str, str]] = set()
+        self.applied: set[tuple[str, str, float | None]] = set()
         self.begun = {name: step_floor(rollout) for name, rollout in self.known.items()}
         self.touches, self.writes = 0, dict.fromkeys(places.PROFILES, 0)
         self.crossed = False
@@ -191,15 +191,26 @@ class Watched(Simulation):
         id_ = event.alert_id if isinstance(event, AlertFired) else getattr(event, "reason", "")
         if not id_.startswith("m-"):
             return
-        if (name, id_) in self.applied:
+        # What was part of a baseline may turn out to be news: that is another event.
+        since_s = event.since_s if isinstance(event, AlertFired) else None
+        if (name, id_, since_s) in self.applied:
             self.breach(9, f"{id_} was applied to {name} twice")
-        self.applied.add((name, id_))
+        self.applied.add((name, id_, since_s))
         if any(parked.message.id == id_ for parked in self.store.parked.values()):
             self.second_try.add((name, id_))
+
+    def _is_news(self, before: Rollout, after: Rollout) -> bool:
+        """Whether an alert must count, by what senders posted and not by what was made of it."""
+        stays = before.before is not None and before.phase in WATCHED and after.phase not in DOWN
+        moved_s = before.moved_at_s
+        fired = [post.fired_s for post in self.posted_ever if post.queue == "alerts"]
+        return stays and moved_s is not None and all(each >= moved_s for each in fired)
 
     def _row(self, name: str, before: Rollout, row: HistoryRow, after: Rollout) -> None:
         for promise, words in wrongs(before, row, after, self.begun.get(name, 0)):
             self.breach(promise, f"{name} {words}")
+        if isinstance(row.event, AlertFired) and self._is_news(before, after):
+            self.breach(3, f"{name} stays although nothing had fired before its traffic moved")
         event = row.event
         if isinstance(event, PromoteAsked | ResumeAsked) and not row.refused:
             self.hands.pop(places.HOMES[name], None)
@@ -220,10 +231,12 @@ class Watched(Simulation):
             self.breach(1, f"{activity.name} ended with {error!r}")
 
     def settle_post(self, activity: Activity, post: Post) -> None:
-        parked = Rejected(post.message, post.queue, "", 0.0).key in self.store.parked
+        parked = self.store.parked.get(Rejected(post.message, post.queue, "", 0.0).key)
         if post.kind == "alert":
             for name in activity.listeners & self.listeners():
-                if (name, inbox.key(post.message)) not in self.store.messages:
+                key = inbox.key(post.message)
+                told = (each for each in self.store.messages if each[0] == name)
+                if not any(each[1].startswith(key) for each in told):
                     self.breach(6, f"{post} never reached {name}")
         elif post.kind == "rubbish" and not parked:
             self.breach(6, f"{post} is gone without a trace")
@@ -234,6 +247,8 @@ class Watched(Simulation):
                 self.breach(6, f"{post} was settled, but neither applied nor parked")
             # A message that was refused may be sent again and mean something by then.
             late = parked and (post.rollout, post.message.id) not in self.second_try
+            # What the last delivery stumbled over is kept with its error, though it was applied.
+            late = late and parked and not parked.reason.startswith("every delivery failed")
             # A start that preflight turned down is kept with its bytes, beside its record.
             if row is not None and late and not row["refused"] and not self.turned_down(post):
                 self.breach(6, f"{post} was applied, and then parked as refused")

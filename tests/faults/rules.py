@@ -117,7 +117,7 @@ def _goes_on_wrongly(begun: int, before: Rollout, row: HistoryRow, after: Rollou
 
 def _unwatched(before: Rollout, event: Ticked) -> str:
     away_s = event.at_s - max(before.looked_at_s or 0.0, before.phase_since_s)
-    return f"on the first look in {away_s:.0f} s" if away_s > 5 * places.BIN_S else ""
+    return f"on the first look in {away_s:.0f} s" if away_s > places.STALE_S else ""
 
 
 def _unseen(event: Ticked, after: Rollout) -> str:

@@ -50,6 +50,7 @@ class Simulation:
         self.ghosts: list[tuple[float, Call]] = []
         self.posts: list[Post] = []
         self.settled: list[Post] = []
+        self.posted_ever: list[Post] = []
         self.steps = self.started = 0
         self.faults: Counter[str] = Counter()
         self.disturbed = False
@@ -270,6 +271,7 @@ class Simulation:
     def post(self, post: Post) -> None:
         """A message reaches its queue."""
         self.posts.append(post)
+        self.posted_ever.append(post)
         self.tell("sender", f"posts {post}")
 
     def _ended(self, activity: Activity) -> None:

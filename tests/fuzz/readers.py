@@ -158,7 +158,7 @@ def command_is_sound(said: Start | Ask) -> None:
         event_is_kept(StartAsked(AT_S, said.by, said.reason, said.dry_run))
         return
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", said.rollout), "name"
-    event_is_kept(said.event(AT_S))
+    event_is_kept(said.event(AT_S, 0.0))
 
 
 def event_is_kept(event: Event) -> None:
