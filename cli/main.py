@@ -118,6 +118,27 @@ def show(name: Name) -> None:
 
 
 @app.command()
+def shadow(name: Name) -> None:
+    """Show what a dark launch found: where the canary's answers differ, and what is noise."""
+    found = _get(f"rollouts/{name}")
+    seen = found.get("shadow")
+    if seen is None:
+        console.print(f"[red]the plan of {escape(name)} has no dark launch[/]")
+        raise typer.Exit(1)
+    console.print(f"[bold]{found['name']}[/] {found['phase']}: {escape(found['sentence'])}")
+    console.print(_counted(seen), soft_wrap=True)
+    table = Table("canary", "stable", "where", "kinds", "for example", box=None)
+    for row in seen["places"]:
+        where = f"{row['path']} (noise)" if row["path"] in seen["noise"] else row["path"]
+        shares = (f"{row[arm]:.2f} %" for arm in ("canary_percent", "stable_percent"))
+        table.add_row(*shares, *map(escape, (where, ", ".join(row["kinds"]), row["example"])))
+    if seen["places"]:
+        console.print(table)
+    if seen["elsewhere"]:
+        console.print(f"and {seen['elsewhere']} differences at places that are not kept")
+
+
+@app.command()
 def rejected() -> None:
     """Show messages that could not be used, and why."""
     table = Table("at", "queue", "key", "reason", box=None)
@@ -159,6 +180,15 @@ def replay(name: Name) -> None:
         console.print(f"[red]{name}: {found['difference']}[/]", soft_wrap=True)
         raise typer.Exit(1)
     console.print(f"{name}: {found['rows']} rows, decided again, give the stored record")
+
+
+def _counted(seen: dict[str, Any]) -> str:
+    """What the samples of a dark launch came to, in one line."""
+    return (
+        f"{seen['samples']} samples compared, {seen['noise_samples']} of them with stable too: "
+        f"{seen['different']} differ, {seen['unreachable']} without an answer; "
+        f"{seen['skipped']} skipped"
+    )
 
 
 def _document(plan: Path) -> Any:

@@ -8,18 +8,19 @@
 import asyncio
 import hashlib
 import logging
+import traceback
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import batched
 
-from controllers.findings import Compared, redactor, tally_of, tell
+from controllers.findings import Compared, Outcome, Skipped, kept, tally_of, tell, tell_skipped
 from shared.core import rules, tallies
 from shared.core.diff import compare
 from shared.core.rules import Compiled
 from shared.core.shadow import Sample, Shadow, drawn, judged, outgoing, unwanted
-from shared.core.tally import Tally, total
+from shared.core.tally import total
 from shared.errors import ConflictError, RefusedError, UnreachableError
 from shared.ports import Message, Rejected, Stored, World
 from shared.samples import Blob, Posted, read_sample
@@ -32,11 +33,16 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """One sample and what it counts for."""
+class Launch:
+    """The dark launch that samples are for."""
 
-    key: str
-    tally: Tally
+    stored: Stored
+    shadow: Shadow
+
+    @property
+    def name(self) -> str:
+        """The rollout's."""
+        return self.stored.rollout.name
 
 
 async def receive_samples(world: World, messages: Sequence[Message]) -> None:
@@ -56,7 +62,13 @@ async def _receive(world: World, messages: Sequence[Message]) -> None:
     for each in posted:
         if holder := holders.get(each.sample.profile.casefold()):
             wanted[holder].append(each)
-    await asyncio.gather(*(_launch(world, name, group) for name, group in wanted.items()))
+    again = any(message.deliveries > 1 for message in messages)
+    ends = await asyncio.gather(
+        *(_launch(world, name, group, again=again) for name, group in wanted.items()),
+        return_exceptions=True,
+    )
+    for trouble in filter(None, ends):
+        raise trouble
 
 
 async def _readable(world: World, messages: Sequence[Message]) -> list[Posted]:
@@ -83,68 +95,92 @@ def _read(message: Message, limit: int) -> Posted:
     return read_sample(message.body)
 
 
-async def _launch(world: World, name: str, posted: list[Posted]) -> None:
-    """The samples of one rollout, if it wants any."""
+async def _launch(world: World, name: str, posted: list[Posted], *, again: bool) -> None:
+    """The samples of one rollout, if it wants any; what cannot be fetched now comes again."""
     stored = await world.store.load(name)
     shadow = tallies.wanted(stored.plan, stored.rollout) if stored else None
     if stored is None or shadow is None:
         return
+    launch = Launch(stored, shadow)
     room = max(0, shadow.most_samples - stored.rollout.samples)
     for batch in batched(_distinct(posted)[:room], BATCH, strict=False):
-        results = await asyncio.gather(*(_one(world, stored, shadow, each) for each in batch))
-        await _count(world, name, [result for result in results if result])
+        fresh = await _uncounted(world, name, batch) if again else batch
+        ends = await asyncio.gather(*(_one(world, launch, each) for each in fresh))
+        await _count(world, launch, [end for end in ends if not isinstance(end, UnreachableError)])
+        for end in ends:
+            if isinstance(end, UnreachableError):
+                raise end
 
 
 def _distinct(posted: list[Posted]) -> list[Posted]:
     return list({each.sample.id: each for each in posted}.values())
 
 
-async def _count(world: World, name: str, results: list[Counted]) -> None:
-    """Write down what is new; a twin that was first is left out."""
+async def _uncounted(world: World, name: str, batch: Sequence[Posted]) -> list[Posted]:
+    """Those that are to be replayed still: a request that changes something is not made twice."""
+    before = await world.store.counted(name, [each.sample.id for each in batch])
+    return [each for each in batch if each.sample.id not in before]
+
+
+async def _count(world: World, launch: Launch, found: list[Outcome | Skipped]) -> None:
+    """Write down what is new, and tell of it; a twin that was first is left out."""
+    stored, shadow = launch.stored, launch.shadow
     for _ in range(MAX_RACES):
-        if not results:
+        if not found:
             return
-        keys = [result.key for result in results]
+        keys, at_s = [each.sample.id for each in found], world.clock.now_s()
+        added = total(tally_of(stored, shadow, each, at_s) for each in found)
         try:
-            await world.store.add_tally(name, total(each.tally for each in results), keys)
+            await world.store.add_tally(launch.name, added, keys)
         except ConflictError:
-            before = await world.store.counted(name, keys)
-            results = [result for result in results if result.key not in before]
+            before = await world.store.counted(launch.name, keys)
+            found = [each for each in found if each.sample.id not in before]
         else:
+            for each in found:
+                if isinstance(each, Outcome):
+                    tell(stored, shadow, each)
+            tell_skipped(stored, shadow, [each for each in found if isinstance(each, Skipped)])
             return
-    raise UnreachableError(f"the samples of {name} are being counted by somebody else")
+    raise UnreachableError(f"the samples of {launch.name} are being counted by somebody else")
 
 
-async def _one(world: World, stored: Stored, shadow: Shadow, posted: Posted) -> Counted | None:
-    """Replay and compare one sample; None when its bodies are not what it says."""
+async def _one(
+    world: World, launch: Launch, posted: Posted
+) -> Outcome | Skipped | UnreachableError:
+    """Replay and compare one sample. Whatever is wrong with it ends here, and stops no other."""
+    sample = posted.sample
     try:
-        sample = await _whole(world, shadow, posted)
+        return await _compared(world, launch, await _whole(world, launch.shadow, posted))
+    except UnreachableError as error:
+        return error
     except RefusedError as refused:
-        log.warning("a sample of %s cannot be used: %s", stored.rollout.name, refused)
-        return None
+        return Skipped(sample, str(refused))
+    except Exception as error:  # noqa: BLE001  # a bug of ours, for this sample alone
+        # Without its words, which might hold what a user sent.
+        trace = "".join(traceback.format_tb(error.__traceback__))
+        log.error("a sample of %s failed: %s\n%s", launch.name, type(error).__name__, trace)  # noqa: TRY400  # as said above
+        return Skipped(sample, f"an unexpected {type(error).__name__}")
+
+
+async def _compared(world: World, launch: Launch, sample: Sample) -> Outcome | Skipped:
+    """Replay to the canary, for some samples to stable too, and judge the answers."""
+    stored, shadow = launch.stored, launch.shadow
     if why := unwanted(shadow, sample.request):
-        log.debug("sample of %s skipped: %s", stored.rollout.name, why)
-        return Counted(sample.id, Tally(skipped=1, newest_s=world.clock.now_s()))
+        return Skipped(sample, why)
     arms = [stored.plan.canary]
-    if drawn(shadow.noise_share, "noise", stored.rollout.name, sample.id):
+    if drawn(shadow.noise_share, "noise", launch.name, sample.id):
         arms.append(stored.plan.stable)
-    canary, *again = await asyncio.gather(
-        *(_arm(world, stored, shadow, sample, endpoint) for endpoint in arms)
-    )
+    canary, *again = await asyncio.gather(*(_arm(world, launch, sample, end) for end in arms))
     if not canary.replayed.tried:
-        log.debug("sample of %s: %s", stored.rollout.name, canary.replayed.reason)
-        return Counted(sample.id, Tally(skipped=1, newest_s=world.clock.now_s()))
+        return Skipped(sample, canary.replayed.reason)
     stable = again[0] if again and again[0].replayed.tried else None
-    noisy = frozenset(stored.rollout.noisy)
     judgement = judged(
         shadow,
-        noisy,
+        frozenset(stored.rollout.noisy),
         (canary.replayed, canary.comparison),
         (stable.replayed, stable.comparison) if stable else None,
     )
-    tell(stored, shadow, sample, canary, judgement)
-    at_s = world.clock.now_s()
-    return Counted(sample.id, tally_of(stored, shadow, canary, stable, judgement, at_s))
+    return Outcome(sample, canary, stable, judgement)
 
 
 async def _whole(world: World, shadow: Shadow, posted: Posted) -> Sample:
@@ -156,21 +192,19 @@ async def _whole(world: World, shadow: Shadow, posted: Posted) -> Sample:
     return posted.with_bodies(await fetched(posted.request_blob), await fetched(posted.reply_blob))
 
 
-async def _arm(
-    world: World, stored: Stored, shadow: Shadow, sample: Sample, endpoint: str
-) -> Compared:
-    name = stored.rollout.name
+async def _arm(world: World, launch: Launch, sample: Sample, endpoint: str) -> Compared:
+    stored, shadow = launch.stored, launch.shadow
     replayed = await world.replays.replay(
         stored.plan.profile,
         endpoint,
-        outgoing(shadow, sample.request, name),
+        outgoing(shadow, sample.request, launch.name),
         timeout_s=shadow.timeout_s,
         most_bytes=shadow.rules.bounds.body_bytes,
     )
     if replayed.reply is None:
         return Compared(replayed, None)
     comparison = compare(sample.reply, replayed.reply, ready(shadow))
-    return Compared(replayed, redactor(shadow, stored.rollout.salt).comparison(comparison))
+    return Compared(replayed, kept(shadow, stored.rollout.salt, comparison))
 
 
 @lru_cache(64)

@@ -1,16 +1,21 @@
-"""Prints the documents that are drawn from the code: the state machine and the plan's schema.
+"""Prints the documents that are drawn from the code: the state machine and the schemas.
 
 `make docs` writes them; a test fails when a document and the code have parted.
 """
 
 import inspect
 import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from shared.core.machine import MOVES, Move
 from shared.core.model import FINAL, Phase
 from shared.planfile import PlanIn
+from shared.samples import SampleIn
 
 HERE = Path(__file__).parent
 
@@ -43,14 +48,41 @@ def state_machine() -> str:
 
 def plan_schema() -> str:
     """The JSON Schema of a plan."""
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **PlanIn.model_json_schema(),
-    }
-    return json.dumps(schema, indent=2) + "\n"
+    return _schema(PlanIn)
 
 
-DOCUMENTS = {"state-machine.md": state_machine, "plan.schema.json": plan_schema}
+def sample_schema() -> str:
+    """The JSON Schema of a sample of production traffic."""
+    return _schema(SampleIn)
+
+
+DOCUMENTS = {
+    "state-machine.md": state_machine,
+    "plan.schema.json": plan_schema,
+    "sample.schema.json": sample_schema,
+}
+
+
+def _schema(model: type[BaseModel]) -> str:
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps({**dialect, **_portable(model.model_json_schema())}, indent=2) + "\n"
+
+
+def _portable(schema: Any) -> Any:
+    """Patterns as ECMAScript reads them too, which has no (?i)."""
+    if isinstance(schema, dict):
+        return {key: _portable(value) for key, value in schema.items()}
+    if isinstance(schema, list):
+        return [_portable(each) for each in schema]
+    if isinstance(schema, str) and schema.startswith("(?i)"):
+        return re.sub(r"\[[^]]*]|\\.|[A-Za-z]", _either_case, schema.removeprefix("(?i)"))
+    return schema
+
+
+def _either_case(found: re.Match[str]) -> str:
+    """A letter that stands for itself; sets of characters and escapes stay as they are."""
+    letter = found[0]
+    return f"[{letter.upper()}{letter.lower()}]" if len(letter) == 1 else letter
 
 
 def _arrows() -> list[str]:

@@ -97,6 +97,14 @@ class ShadowIn(Strict):
     compare: CompareIn = CompareIn()
     redact: RedactIn = RedactIn()
 
+    @model_validator(mode="after")
+    def _reachable(self) -> "ShadowIn":
+        if self.samples > self.most_samples:
+            raise ValueError(f"samples: {self.samples} are needed, {self.most_samples} allowed")
+        if self.learn > self.noise * self.most_samples:
+            raise ValueError(f"learn: {self.noise:g} of {self.most_samples} samples are too few")
+        return self
+
 
 def shadow_of(said: ShadowIn) -> Shadow:
     """The step as the core knows it."""

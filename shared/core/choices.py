@@ -50,6 +50,7 @@ def shift(plan: Plan, rollout: Rollout, index: int, at_s: float, why: str) -> Ch
             name: judge.objective(evidence, plan.source.risk)
             for name, evidence in rollout.evidence.items()
         }
+    rollout = replace(rollout, bin_s=questions.step_bin_s(plan, rollout, index))
     after = replace(
         wanting(rollout, percent),
         step=index,

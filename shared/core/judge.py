@@ -130,6 +130,7 @@ class _Look:
     """One rule's weighing with what its sentence needs; `frozen` is 0 below 100 %."""
 
     weighing: Weighing
+    risk: Risk
     every: Evidence
     frozen: float
     recent: bool
@@ -178,7 +179,7 @@ def weigh(
     elif blind or not looks:
         kind, sentence = Kind.BLIND, words.blind(blind or "there is no rule to judge by")
     elif all(look.weighing.passed for look in looks):
-        kind, sentence = Kind.PASS, _pass_sentence(looks, step, risk)
+        kind, sentence = Kind.PASS, _pass_sentence(looks, step)
     else:
         kind, sentence = Kind.UNSURE, _unsure_sentence(looks, step, risk)
     return Verdict(kind, sentence, tuple(look.weighing for look in looks), worse, needed)
@@ -226,7 +227,7 @@ def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) 
         ratio_high=high,
         passed=good and bins >= step.min_bins and step.next_share is not None,
     )
-    return _Look(weighing, every, frozen, recent > rollout)
+    return _Look(weighing, risk, every, frozen, recent > rollout)
 
 
 def _with(risk: Risk, tolerance: float | None) -> Risk:
@@ -254,12 +255,11 @@ def _mixed(rollout: float, recent: float, steps: int) -> float:
     return stats.log_sum_exp([weights[0] + rollout, weights[1] + recent])
 
 
-def _pass_sentence(looks: Sequence[_Look], step: Step, risk: Risk) -> str:
+def _pass_sentence(looks: Sequence[_Look], step: Step) -> str:
     least = _weakest(looks, step)
-    shown = least.weighing
     if step.final:
-        return words.quiet(shown.rule, least.seen, shown.step_bins)
-    return words.shown(*_claim(shown, step, risk), len(looks) - 1)
+        return words.quiet(least.weighing.rule, least.seen, least.weighing.step_bins)
+    return words.shown(*_claim(least, step), len(looks) - 1)
 
 
 def _unsure_sentence(looks: Sequence[_Look], step: Step, risk: Risk) -> str:
@@ -274,7 +274,7 @@ def _unsure_sentence(looks: Sequence[_Look], step: Step, risk: Risk) -> str:
         return words.too_few(shown.rule, shown.step_bins, step.min_bins)
     if step.final:
         return words.unclear(shown.rule, least.seen)
-    return words.not_shown(*_claim(shown, step, risk))
+    return words.not_shown(*_claim(least, step))
 
 
 def _weakest(looks: Sequence[_Look], step: Step) -> _Look:
@@ -289,8 +289,9 @@ def _weakest(looks: Sequence[_Look], step: Step) -> _Look:
     return min(looks, key=standing)
 
 
-def _claim(shown: Weighing, step: Step, risk: Risk) -> tuple[str, str, str, str]:
+def _claim(look: _Look, step: Step) -> tuple[str, str, str, str]:
     """The claim of the stronger route, its evidence and what that rests on."""
+    shown, risk = look.weighing, look.risk
     claim = words.no_worse(shown.margin or 1.0)
     if shown.absolute > shown.ok:
         claim = words.rare(risk.tolerance, step.next_share or 1.0)

@@ -29,6 +29,7 @@ MAX_BINS = 240
 QUIET_BINS = 5
 # Judge.md's block rule: a bin at least twice the TTL, and never under a minute.
 SHORTEST_BLOCK_S = 60
+SAMPLES_BIN_S = 10
 DAY_S = 86_400
 
 WATCHED = frozenset({Phase.SHIFTING, Phase.BAKING, Phase.HELD})
@@ -163,6 +164,12 @@ def baseline(plan: Plan, answer: Answer) -> Mapping[str, Counts]:
         rule.name: sum((Counts(*exposure(seen.stable, number)) for seen in answer.bins), Counts())
         for number, rule in enumerate(plan.source.rules)
     }
+
+
+def step_bin_s(plan: Plan, rollout: Rollout, index: int) -> int:
+    """The bin length of a step. Replayed samples hang on no cache, so theirs may be short."""
+    usual = block_s(plan.source, rollout.ttl_s)
+    return min(usual, SAMPLES_BIN_S) if plan.steps[index].shadow else usual
 
 
 def rules_of(plan: Plan, index: int) -> tuple[str, ...]:

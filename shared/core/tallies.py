@@ -64,12 +64,28 @@ def blindness(shadow: Shadow, rollout: Rollout, seen: Tally | None, at_s: float)
     newest_s = max(seen.newest_s, rollout.bake_since_s or rollout.phase_since_s)
     quiet_s = at_s - newest_s
     patience_s = sealed_after_s(shadow, rollout) + QUIET_BINS * rollout.bin_s
-    if quiet_s > patience_s:
-        never = "no sample has come" if seen.samples == 0 else "no sample has come any more"
-        return f"{never} for {quiet_s:.0f} s, {patience_s:.0f} s are allowed"
+    if quiet_s <= patience_s:
+        return ""
+    return f"{_silence(shadow, seen)} for {quiet_s:.0f} s, {patience_s:.0f} s are allowed"
+
+
+def _silence(shadow: Shadow, seen: Tally) -> str:
+    if seen.samples >= shadow.most_samples:
+        return f"all {shadow.most_samples} samples that the plan allows were replayed: none is new"
+    if seen.samples:
+        return "no further sample was replayed"
+    if seen.skipped:
+        return f"{seen.skipped} samples came and were skipped: none was replayed"
+    return "no sample has come"
+
+
+def too_few(shadow: Shadow, rollout: Rollout) -> str:
+    """Why more samples are needed, whatever those so far show; empty when they are enough."""
     if learning(shadow, rollout):
         return (
             "what is noise is still learnt: "
-            f"{seen.noise_samples} of {shadow.learn} samples were answered by stable again"
+            f"stable answered {rollout.noise_samples} of {shadow.learn} samples again"
         )
+    if rollout.samples < shadow.samples:
+        return f"only {rollout.samples} of {shadow.samples} samples were compared"
     return ""

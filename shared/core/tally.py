@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from shared.core import words
 from shared.core.judge import Counts
 from shared.core.shadow import SHADOW_RULES, Judged
 
@@ -137,10 +138,21 @@ def top(tally: Tally, most: int) -> list[tuple[str, Place]]:
 
     def excess(entry: tuple[str, Place]) -> tuple[float, str]:
         name, place = entry
-        canary = place.canary / max(1, tally.samples)
-        return place.stable / max(1, tally.noise_samples) - canary, name
+        canary, stable = shares(tally, place)
+        return stable - canary, name
 
     return sorted(tally.places.items(), key=excess)[:most]
+
+
+def shares(tally: Tally, place: Place) -> tuple[float, float]:
+    """At which share (0..1) of the samples canary and stable differ at a place."""
+    return place.canary / max(1, tally.samples), place.stable / max(1, tally.noise_samples)
+
+
+def spoken(tally: Tally, name: str, place: Place) -> str:
+    """A place as people say it: how often which answers differ there."""
+    canary, stable = (words.percent(share) for share in shares(tally, place))
+    return f"{name} ({place.kinds}: canary in {canary}, stable in {stable} of its answers)"
 
 
 def _added[K, V: (Bin, Place)](one: Mapping[K, V], other: Mapping[K, V], zero: V) -> dict[K, V]:

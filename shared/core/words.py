@@ -43,7 +43,8 @@ def no_worse(margin: float) -> str:
 
 def rare(tolerance: float, next_share: float) -> str:
     """The claim of the second route: bad events are rare, whatever stable's are."""
-    return f"at {100 * next_share:g} % it adds less than {100 * tolerance:g} points of bad"
+    added = f"it adds less than {100 * tolerance:g} points of bad"
+    return added if next_share >= 1 else f"at {100 * next_share:g} % {added}"
 
 
 def blind(reason: str) -> str:
@@ -53,7 +54,8 @@ def blind(reason: str) -> str:
 
 def dead(rule: str, counts: Counts) -> str:
     """The dead-canary guard has tripped."""
-    return f"{rule}: the canary is down, half or more bad in two bins in a row ({arms(counts)})"
+    broken = "the canary is down or all wrong, half or more bad in two bins in a row"
+    return f"{rule}: {broken} ({arms(counts)})"
 
 
 def worse(rule: str, seen: str, evidence: str, rules: int) -> str:

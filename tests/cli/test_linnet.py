@@ -34,7 +34,39 @@ ROLLOUT = {
         },
     ],
 }
+DARK = ROLLOUT | {
+    "name": "dark-1",
+    "sentence": "mismatch: [too many] differ.",
+    "shadow": {
+        "samples": 1500,
+        "noise_samples": 740,
+        "different": 30,
+        "unreachable": 2,
+        "skipped": 4,
+        "noise": ["$.at"],
+        "places": [
+            {
+                "path": "$.items[*].price",
+                "kinds": ["missing", "value"],
+                "canary_percent": 2.0,
+                "stable_percent": 0.0,
+                "example": "[hidden] became nothing",
+            },
+            {
+                "path": "$.at",
+                "kinds": ["value"],
+                "canary_percent": 100.0,
+                "stable_percent": 100.0,
+                "example": "",
+            },
+        ],
+        "elsewhere": 17,
+    },
+}
+QUIET = DARK | {"name": "dark-2", "shadow": DARK["shadow"] | {"places": [], "elsewhere": 0}}  # type: ignore[operator]  # a dict
 SHOWN = {
+    "rollouts/dark-1": DARK,
+    "rollouts/dark-2": QUIET,
     "rollouts": {"rollouts": [ROLLOUT]},
     "rollouts/shop-2.4": ROLLOUT,
     "rollouts/nobody": {"error": "there is no rollout nobody"},
@@ -175,6 +207,44 @@ async def test_lists_show_where_things_are_and_why(linnet_url: str) -> None:
 
     alerts = await linnet("alerts")
     assert ("shop-5xx" in alerts.output, "nobody" in alerts.output) == (True, True)
+
+
+async def test_a_dark_launch_is_shown_with_its_worst_places_and_its_noise(linnet_url: str) -> None:
+    del linnet_url
+
+    lines = (await linnet("shadow", "dark-1")).output.splitlines()
+
+    assert lines[0] == "dark-1 BAKING: mismatch: [too many] differ."
+    assert lines[1] == (
+        "1500 samples compared, 740 of them with stable too: "
+        "30 differ, 2 without an answer; 4 skipped"
+    )
+    assert lines[2].split() == ["canary", "stable", "where", "kinds", "for", "example"]
+    assert "2.00 %" in lines[3]
+    assert "$.items[*].price" in lines[3]
+    assert "missing, value" in lines[3]
+    assert "[hidden] became nothing" in lines[3]
+    assert "$.at (noise)" in lines[4]
+    assert lines[5] == "and 17 differences at places that are not kept"
+
+
+async def test_a_dark_launch_without_differences_shows_no_table(linnet_url: str) -> None:
+    del linnet_url
+
+    shown = await linnet("shadow", "dark-2")
+
+    assert "1500 samples compared" in shown.output
+    assert "where" not in shown.output
+    assert "not kept" not in shown.output
+
+
+async def test_a_plan_without_a_dark_launch_is_said_so(linnet_url: str) -> None:
+    del linnet_url
+
+    shown = await linnet("shadow", "shop-2.4")
+
+    assert shown.exit_code == 1
+    assert "the plan of shop-2.4 has no dark launch" in shown.output
 
 
 async def test_a_rejected_message_is_posted_again_by_the_beginning_of_its_key(

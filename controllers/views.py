@@ -1,0 +1,164 @@
+"""How things are shown: rollouts, verdicts, history, alerts and rejected messages as plain JSON.
+
+Nothing here asks the world; what a dark launch found is shown as it was kept, redacted.
+"""
+
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.core import tally, weights
+from shared.core.alerts import Spell
+from shared.core.judge import Verdict
+from shared.core.model import Pair, Plan, Rollout
+from shared.core.tally import Place, Tally
+from shared.ports import HistoryRow, Rejected
+from shared.record import row_to_dict
+
+SHOWN_BYTES = 262_144
+SHOWN_PLACES = 20
+
+type Json = dict[str, Any]
+
+
+def summary(plan: Plan, rollout: Rollout) -> Json:
+    """A rollout in a line: where it is, since when, and why in its own sentence."""
+    return {
+        "name": rollout.name,
+        "phase": rollout.phase.value,
+        "since": timestamp(rollout.phase_since_s),
+        "started": timestamp(rollout.started_at_s),
+        "by": rollout.by,
+        "step": rollout.step + 1,
+        "of_steps": len(plan.steps),
+        "wanted_percent": rollout.wanted_percent,
+        "weights": spoken(rollout.last_pair),
+        "request_share_percent": request_share_percent(plan, rollout),
+        "sentence": rollout.sentence,
+        "hold": None if rollout.hold is None else rollout.hold.reason,
+        "reasons": list(rollout.reasons),
+    }
+
+
+def request_share_percent(plan: Plan, rollout: Rollout) -> float | None:
+    """The canary's share of the requests seen at this step; None before there are any.
+
+    In a dark launch none of what was counted was a user's.
+    """
+    if rollout.verdict is None or not rollout.verdict.weighings:
+        return None
+    if plan.steps[rollout.step].shadow:
+        return None
+    counts = rollout.verdict.weighings[0].step_counts
+    both = counts.canary_events + counts.stable_events
+    return round(100 * counts.canary_events / both, 2) if both else None
+
+
+def explained(verdict: Verdict | None) -> Json | None:
+    """A verdict with every number a person might ask for."""
+    if verdict is None:
+        return None
+    return {
+        "kind": verdict.kind.value,
+        "sentence": verdict.sentence,
+        "evidence_of_harm": round(verdict.worse, 3),
+        "needed": round(verdict.needed, 3),
+        "rules": [
+            {
+                "rule": w.rule,
+                "stable": [w.counts.stable_bad, w.counts.stable_events],
+                "canary": [w.counts.canary_bad, w.counts.canary_events],
+                "ratio_interval": [w.ratio_low, w.ratio_high],
+                "margin": w.margin,
+                "evidence_of_no_harm": round(max(w.ok, w.absolute), 3),
+                "sealed_bins": w.step_bins,
+                "passed": w.passed,
+            }
+            for w in verdict.weighings
+        ],
+    }
+
+
+def history_row(row: HistoryRow) -> Json:
+    """A history row for people: the event's kind and what it led to."""
+    whole = row_to_dict(row)
+    event = whole.pop("event")
+    said = {key: event[key] for key in ("by", "reason", "from_step", "rule") if key in event}
+    at = timestamp(row.event.at_s)
+    return {**whole, "at": at, "event": event["kind"], **said, "verdict": explained(row.verdict)}
+
+
+def rates(rollout: Rollout) -> Json:
+    """Stable's bad rate before the start, per rule."""
+    return {
+        name: [counts.stable_bad, counts.stable_events]
+        for name, counts in (rollout.baseline or {}).items()
+    }
+
+
+def shadow(rollout: Rollout, seen: Tally) -> Json:
+    """What a dark launch has shown: how many samples, what is noise, and where answers differ."""
+    return {
+        "samples": seen.samples,
+        "noise_samples": seen.noise_samples,
+        "different": seen.different,
+        "unreachable": seen.unreachable,
+        "skipped": seen.skipped,
+        "noise": list(rollout.noisy),
+        "places": [place(seen, *each) for each in tally.top(seen, SHOWN_PLACES)],
+        "elsewhere": seen.elsewhere,
+    }
+
+
+def place(seen: Tally, name: str, counted: Place) -> Json:
+    """One place, and the shares of canary's and stable's answers that differ there."""
+    canary, stable = tally.shares(seen, counted)
+    return {
+        "path": name,
+        "kinds": counted.kinds.split(),
+        "canary_percent": round(100 * canary, 3),
+        "stable_percent": round(100 * stable, 3),
+        "example": counted.example,
+    }
+
+
+def spoken(pair: Pair | None) -> Json | None:
+    """A pair of weights as JSON."""
+    if pair is None:
+        return None
+    return {
+        "stable": {"weight": pair.stable.weight, "enabled": pair.stable.enabled},
+        "canary": {"weight": pair.canary.weight, "enabled": pair.canary.enabled},
+        "canary_percent": round(float(100 * weights.share(pair)), 2),
+    }
+
+
+def timestamp(at_s: float) -> str:
+    """A moment as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")
+
+
+def spell_row(spell: Spell) -> Json:
+    """An alert as it was heard."""
+    return {
+        "rule": spell.rule,
+        "severity": spell.severity,
+        "targets": list(spell.targets),
+        "since": timestamp(spell.since_s),
+        "last": timestamp(spell.last_s),
+        "resolved": None if spell.resolved_s is None else timestamp(spell.resolved_s),
+        "listeners": list(spell.listeners),
+    }
+
+
+def rejected_row(entry: Rejected) -> Json:
+    """A rejected message, its bytes in base64."""
+    return {
+        "key": entry.key,
+        "id": entry.message.id,
+        "queue": entry.queue,
+        "reason": entry.reason,
+        "at": timestamp(entry.at_s),
+        "deliveries": entry.message.deliveries,
+        "bytes": base64.b64encode(entry.message.body[:SHOWN_BYTES]).decode(),
+    }
