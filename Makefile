@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 AZURITE := .local/azurite/.installed
 KUSTO := .local/kusto/.installed
 
-.PHONY: demo up test check soak fuzz bench-alert bench-diff bench-shadow lint types imports docs lock clean
+.PHONY: demo up test check soak fuzz bench-alert bench-diff bench-shadow bench-judge bench-judge-speed lint types imports docs lock clean
 
 demo: $(STAMP) $(AZURITE)
 	$(BIN)/python -m sandbox demo
@@ -34,6 +34,12 @@ bench-alert: $(STAMP) $(AZURITE)
 
 bench-diff: $(STAMP)
 	$(BIN)/python -m bench.diff
+
+bench-judge: $(STAMP)
+	$(BIN)/python -m bench.judge $(REPLICATES)
+
+bench-judge-speed: $(STAMP)
+	$(BIN)/python -m bench.judge_speed
 
 bench-shadow: $(STAMP) $(AZURITE)
 	$(BIN)/python -m bench.shadow

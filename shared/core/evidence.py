@@ -8,6 +8,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
 
 from shared.core import stats
 from shared.core.stats import EMPTY_TABLE, Table
@@ -15,6 +16,8 @@ from shared.core.stats import EMPTY_TABLE, Table
 MAX_OPEN_BINS = 512
 DEAD_BINS = 2
 _DEAD_BAD = 30
+# Open bins of many rules at once: what did not change since the last look is not computed again.
+_KEPT_TABLES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +82,23 @@ def gather(evidence: Evidence, bins: Iterable[tuple[int, Counts]]) -> Evidence:
 
 def fold(evidence: Evidence, before_bin: int) -> Evidence:
     """Freeze the bins with an index below `before_bin`; later growth of them is ignored."""
-    rollout_table, step_table = evidence.rollout_table, evidence.step_table
-    rollout, step = evidence.rollout, evidence.step
-    step_bins, lone_bins, dead_bins = evidence.step_bins, evidence.lone_bins, evidence.dead_bins
-    for index, counts in evidence.open_bins:
-        if index >= before_bin:
-            break
-        table = _table(counts)
-        rollout_table, rollout = stats.add(rollout_table, table), rollout + counts
-        dead_bins = _dead_in_a_row(dead_bins, counts)
-        if index < evidence.step_floor:
-            continue
-        step_table, step = stats.add(step_table, table), step + counts
-        if counts.canary_events > 0:
-            step_bins += counts.stable_events > 0
-            lone_bins += counts.stable_events <= 0
+    folded = [each for each in evidence.open_bins if each[0] < before_bin]
+    if not folded:
+        return replace(evidence, floor=max(evidence.floor, before_bin))
+    of_step = [counts for index, counts in folded if index >= evidence.step_floor]
+    served = [counts.stable_events > 0 for counts in of_step if counts.canary_events > 0]
+    both_served = sum(served)
     return Evidence(
-        rollout_table,
-        step_table,
-        rollout,
-        step,
-        step_bins,
-        max(evidence.floor, before_bin),
-        evidence.step_floor,
-        tuple((index, counts) for index, counts in evidence.open_bins if index >= before_bin),
-        dead_bins,
-        lone_bins,
+        rollout_table=stats.add(evidence.rollout_table, *(_table(each) for _, each in folded)),
+        step_table=stats.add(evidence.step_table, *(_table(each) for each in of_step)),
+        rollout=sum((counts for _, counts in folded), evidence.rollout),
+        step=sum(of_step, evidence.step),
+        step_bins=evidence.step_bins + both_served,
+        floor=max(evidence.floor, before_bin),
+        step_floor=evidence.step_floor,
+        open_bins=evidence.open_bins[len(folded) :],
+        dead_bins=reduce(_dead_in_a_row, (counts for _, counts in folded), evidence.dead_bins),
+        lone_bins=evidence.lone_bins + len(served) - both_served,
     )
 
 
@@ -131,6 +125,7 @@ def total(evidence: Evidence, *, of_step: bool = False) -> Counts:
     return sum((counts for index, counts in evidence.open_bins if index >= first), counted)
 
 
+@lru_cache(_KEPT_TABLES)
 def _table(counts: Counts) -> Table:
     return stats.log_likelihoods(
         counts.stable_events, counts.stable_bad, counts.canary_events, counts.canary_bad

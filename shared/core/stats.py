@@ -11,7 +11,8 @@ numerator: Wasserman, Ramdas & Balakrishnan, PNAS 2020).
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from functools import cache
 
 type Table = tuple[float, ...]
 
@@ -31,12 +32,16 @@ _WORSE_WEIGHTS = (
 # fmt: on
 EMPTY_TABLE: Table = (0.0,) * (len(THETAS) * len(RHOS))
 
+_WIDTH = len(RHOS)
 _EQUAL = THETAS.index(1.0)
-_LOG_RHO_WEIGHTS = (math.log(0.5),) + (math.log(1 / 32),) * (len(RHOS) - 1)
-_SCALES = tuple((1 - rho) / rho for rho in RHOS[1:])
+_RHO_WEIGHTS = (1 / 2,) + (1 / 32,) * (_WIDTH - 1)
+_SCALES = [(1 - rho) / rho for rho in RHOS[1:]]
 _SMALLER_RATES = (1 / 64, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 _LARGER_RATES = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
-_MOST_FACTORS = 32
+# Up to here a product is quicker than the gamma function.
+_MOST_FACTORS = 4
+# A cell so far below the best adds nothing that a float can hold, whatever the weights.
+_REACH = 50.0
 
 
 def log_likelihoods(
@@ -48,47 +53,47 @@ def log_likelihoods(
     """
     if stable_bad + canary_bad <= 0 or stable_events <= 0 or canary_events <= 0:
         return EMPTY_TABLE
-    rise_canary, rise_stable = _rising(canary_bad), _rising(stable_bad)
-    rise_both = _rising(stable_bad + canary_bad)
-    scales = [(scale, rise_both(scale)) for scale in _SCALES]
+    odds = [theta * canary_events for theta in THETAS]
+    ours = [each / (each + stable_events) for each in odds]
+    theirs = [stable_events / (each + stable_events) for each in odds]
+    rises = _log_rises(ours, canary_bad), _log_rises(theirs, stable_bad)
+    both = _log_rises((1.0,), stable_bad + canary_bad) * len(THETAS)
+    cells = [a + b - c for a, b, c in zip(*rises, both, strict=True)]
     table: list[float] = []
-    for theta in THETAS:
-        odds = theta * canary_events
-        ours, theirs = odds / (odds + stable_events), stable_events / (odds + stable_events)
-        table.append(canary_bad * math.log(ours) + stable_bad * math.log(theirs))
-        table += [rise_canary(ours * s) + rise_stable(theirs * s) - both for s, both in scales]
+    for row, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+        table.append(canary_bad * math.log(our) + stable_bad * math.log(their))
+        table += cells[row * len(_SCALES) : (row + 1) * len(_SCALES)]
     return tuple(table)
 
 
-def _rising(count: float) -> Callable[[float], float]:
-    """The log of x (x + 1) ... (x + count - 1) as a function of x, which is at most 5000.
+def _log_rises(shares: Sequence[float], count: float) -> list[float]:
+    """The log of x (x + 1) ... (x + count - 1) for x = each share times each scale, at most 5000.
 
-    Up to 32 factors their product stays below 1e119, so one log does; beyond, lgamma is as exact
-    as the sum needs (2e-10 at five million requests). The factors are taken in pairs from both
-    ends: (x + i)(x + n - 1 - i) = x (x + n - 1) + i (n - 1 - i).
+    A few factors are multiplied, so that one log does; beyond, lgamma is as exact as the sum
+    needs (2e-10 at five million requests).
     """
     if count == 0:
-        return lambda _: 0.0
+        return [0.0] * (len(shares) * len(_SCALES))
+    starts = [share * scale for share in shares for scale in _SCALES]
     if count > _MOST_FACTORS or count != int(count):
-        return lambda x: math.lgamma(x + count) - math.lgamma(x)
-    if count == 1:
-        return math.log
-    last = int(count) - 1
-    offsets = [float(i * (last - i)) for i in range(1, (last + 1) // 2)]
-
-    def rise(x: float) -> float:
-        ends = x * (x + last)
-        pairs = math.prod([ends + offset for offset in offsets], start=ends)
-        return math.log(pairs if last % 2 else pairs * (x + last / 2))
-
-    return rise
+        lgamma = math.lgamma
+        return [lgamma(x + count) - lgamma(x) for x in starts]
+    products = starts
+    for i in range(1, int(count)):
+        products = [product * (x + i) for product, x in zip(products, starts, strict=True)]
+    return list(map(math.log, products))
 
 
-def add(left: Table, right: Table) -> Table:
-    """The evidence of two independent bins together."""
-    if right is EMPTY_TABLE:
-        return left
-    return tuple([a + b for a, b in zip(left, right, strict=True)])
+def add(table: Table, *others: Table) -> Table:
+    """The evidence of independent bins together, added one by one in this order, to the bit."""
+    rest = [other for other in others if other is not EMPTY_TABLE]
+    while len(rest) > 2:  # noqa: PLR2004  # three at a time are quicker than one by one
+        first, second, third, *rest = rest
+        columns = zip(table, first, second, third, strict=True)
+        table = tuple([a + b + c + d for a, b, c, d in columns])
+    for other in rest:
+        table = tuple([a + b for a, b in zip(table, other, strict=True)])
+    return table
 
 
 def log_sum_exp(values: Sequence[float]) -> float:
@@ -100,8 +105,11 @@ def log_sum_exp(values: Sequence[float]) -> float:
 def log_e_worse(table: Table, theta0: float) -> float:
     """The log e-value against "the canary's bad rate is at most theta0 times stable's"."""
     null = sum(theta <= theta0 for theta in THETAS)
-    weights = [0.0] * null + list(_WORSE_WEIGHTS[null:])
-    return _log_e(table, weights, range(null))
+    first = max(null, _EQUAL + 1)
+    if null == 0 or first == len(THETAS):
+        return 0.0
+    mixed = _log_mixture(table, _worse_weights(first), first, len(THETAS))
+    return mixed - max(table[: null * _WIDTH])
 
 
 def log_e_ok(table: Table, margin: float) -> float:
@@ -109,36 +117,53 @@ def log_e_ok(table: Table, margin: float) -> float:
 
     Prior: 0.6 on no difference, the rest even on the other ratios below the margin.
     """
-    below = max(sum(theta <= margin for theta in THETAS) - 1, 0)
+    below = sum(theta <= margin for theta in THETAS) - 1
+    if below <= 0:
+        return 0.0
+    mixed = _log_mixture(table, _ok_weights(below), 0, below)
+    return mixed - max(table[below * _WIDTH :])
+
+
+def _log_mixture(table: Table, weights: Sequence[float], first: int, stop: int) -> float:
+    """The log of the weighted mean likelihood of the ratios first to stop - 1.
+
+    Rows at either end that are too unlikely to add a digit are left out.
+    """
+    best = max(table[first * _WIDTH : stop * _WIDTH])
+    while _peak(table, first) < best - _REACH:
+        first += 1
+    while _peak(table, stop - 1) < best - _REACH:
+        stop -= 1
+    span, exp = slice(first * _WIDTH, stop * _WIDTH), math.exp
+    likelihoods = [exp(cell - best) for cell in table[span]]
+    return best + math.log(math.sumprod(weights[span], likelihoods))
+
+
+def _peak(table: Table, row: int) -> float:
+    """The best log-likelihood of one ratio."""
+    return max(table[row * _WIDTH : (row + 1) * _WIDTH])
+
+
+@cache
+def _worse_weights(first: int) -> tuple[float, ...]:
+    return _over_rhos((0.0,) * first + _WORSE_WEIGHTS[first:])
+
+
+@cache
+def _ok_weights(below: int) -> tuple[float, ...]:
     weights = [1.0] * below
     if below > _EQUAL:
         weights[_EQUAL] = 1.5 * (below - 1)
-    return _log_e(table, weights, range(below, len(THETAS)))
+    return _over_rhos(weights)
 
 
-def _log_e(table: Table, weights: Sequence[float], null: range) -> float:
-    """Mixture over the weighted ratios against the best fit of the null; 0 if nothing is weighed.
-
-    The null's cells and the weighted ones are disjoint. Both are profiled or mixed over rho.
-    """
+def _over_rhos(weights: Sequence[float]) -> tuple[float, ...]:
+    """One weight a cell, theta-major; they sum to one."""
     total = sum(weights)
-    if total == 0 or not null:
-        return 0.0
-    mixed = _mixture(table, [weight / total for weight in weights])
-    return mixed - max(table[null.start * len(RHOS) : null.stop * len(RHOS)])
+    return tuple([weight / total * part for weight in weights for part in _RHO_WEIGHTS])
 
 
-def _mixture(table: Table, weights: Iterable[float]) -> float:
-    terms: list[float] = []
-    for row, weight in enumerate(weights):
-        if weight:
-            log_weight = math.log(weight)
-            cells = table[row * len(RHOS) : (row + 1) * len(RHOS)]
-            terms += [
-                cell + log_weight + prior
-                for cell, prior in zip(cells, _LOG_RHO_WEIGHTS, strict=True)
-            ]
-    return log_sum_exp(terms)
+_EVEN_WEIGHTS = _over_rhos([0.5 if t == 1 else 0.5 / (len(THETAS) - 1) for t in THETAS])
 
 
 def log_e_absolute(events: float, bad: float, rate: float) -> float:
@@ -164,15 +189,15 @@ def ratio_interval(table: Table, level: float) -> tuple[float, float | None]:
 
     (0.0, None) is open on both sides. Holds at all looks together, like every e-value here.
     """
-    others = 0.5 / (len(THETAS) - 1)
-    prior = [0.5 if theta == 1 else others for theta in THETAS]
-    least = _mixture(table, prior) - math.log(1 / level)
-    width = len(RHOS)
-    inside = [i for i in range(len(THETAS)) if max(table[i * width : (i + 1) * width]) > least]
-    low, high = inside[0] - 1, inside[-1] + 1
+    least = _log_mixture(table, _EVEN_WEIGHTS, 0, len(THETAS)) - math.log(1 / level)
+    low, high = 0, len(THETAS) - 1
+    while _peak(table, low) <= least:
+        low += 1
+    while _peak(table, high) <= least:
+        high -= 1
     return (
-        THETAS[low] if low >= 0 else 0.0,
-        THETAS[high] if high < len(THETAS) else None,
+        THETAS[low - 1] if low > 0 else 0.0,
+        THETAS[high + 1] if high + 1 < len(THETAS) else None,
     )
 
 

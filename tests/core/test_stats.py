@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.core import stats
@@ -73,11 +73,63 @@ def test_a_bin_without_bad_events_or_without_an_arm_says_nothing(
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 12, 31, 32, 33, 2.5, 60])
 def test_rising_factorials_agree_with_the_gamma_function(count: float) -> None:
-    """The product by pairs, the single factor and lgamma are one function."""
-    for start in (1e-6, 0.05, 1.0, 7.3, 4999.0):
-        expected = math.lgamma(start + count) - math.lgamma(start)
-        assert stats._rising(count)(start) == pytest.approx(expected, abs=1e-9)
-    assert stats._rising(0)(3.0) == 0
+    """The product of a few factors, the single one and lgamma are one function."""
+    shares = (1e-6, 0.02, 0.3, 0.999)
+    starts = [share * (1 - rho) / rho for share in shares for rho in RHOS[1:]]
+    expected = [math.lgamma(start + count) - math.lgamma(start) for start in starts]
+    assert stats._log_rises(shares, count) == pytest.approx(expected, abs=1e-9)
+    assert stats._log_rises(shares, 0) == [0] * len(starts)
+
+
+@given(
+    st.tuples(*[st.integers(1, 5_000_000)] * 2),
+    st.tuples(*[st.integers(0, 40) | st.floats(0, 5e4)] * 2),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_bin_is_the_formula_cell_by_cell(
+    events: tuple[float, float], bad: tuple[float, float]
+) -> None:
+    """The beta-binomial of the document, with a gamma function for each of its factors."""
+    table = stats.log_likelihoods(events[0], bad[0], events[1], bad[1])
+    for at, cell in enumerate(table):
+        theta, rho = THETAS[at // WIDTH], RHOS[at % WIDTH]
+        pi = theta * events[1] / (theta * events[1] + events[0])
+        others = events[0] / (theta * events[1] + events[0])
+        expected = bad[1] * math.log(pi) + bad[0] * math.log(others)
+        if rho:
+            s = (1 - rho) / rho
+            factors = (pi * s, bad[1]), (others * s, bad[0])
+            expected = sum(math.lgamma(x + k) - math.lgamma(x) for x, k in factors)
+            expected -= math.lgamma(s + sum(bad)) - math.lgamma(s)
+        assert cell == pytest.approx(expected, abs=1e-9, rel=1e-12)
+
+
+@pytest.mark.parametrize("size", range(9))
+def test_bins_added_together_or_one_by_one_are_the_same_to_the_bit(size: int) -> None:
+    """The order is kept, so a sum is what it was however many bins came at once."""
+    tables = [stats.log_likelihoods(5400, 50 + i, 600, i % 3) for i in range(size)]
+    tables.insert(size // 2, EMPTY_TABLE)
+    one_by_one = tables[0]
+    for table in tables[1:]:
+        one_by_one = tuple([a + b for a, b in zip(one_by_one, table, strict=True)])
+    assert stats.add(*tables) == one_by_one
+
+
+@pytest.mark.parametrize("margin", [1.25, 2.0, 6.0])
+@pytest.mark.parametrize("scale", [1, 10, 1000])
+def test_ratios_too_unlikely_to_add_a_digit_are_left_out_unseen(scale: int, margin: float) -> None:
+    """However sharp the evidence, the mixtures are those over all cells."""
+    table = stats.log_likelihoods(5400 * scale, 54 * scale, 600 * scale, 11 * scale)
+    sharp = tuple([scale * cell for cell in table])
+    below = sum(theta < margin for theta in THETAS)
+    weights = [0.6 if theta == 1 else 0.4 / (below - 1) for theta in THETAS[:below]]
+    terms = [
+        sharp[row * WIDTH + rho] + math.log(weight / (32 if rho else 2))
+        for row, weight in enumerate(weights)
+        for rho in range(WIDTH)
+    ]
+    expected = stats.log_sum_exp(terms) - max(sharp[below * WIDTH :])
+    assert stats.log_e_ok(sharp, margin) == near(expected)
 
 
 def test_fractional_counts_lie_between_their_whole_neighbours() -> None:
