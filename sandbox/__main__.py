@@ -1,6 +1,6 @@
 """python -m sandbox demo [--headless] | up: the local Azure, with or without a script.
 
-`demo` plays three rollouts and ends with 0 only if all ended as they should; `up` keeps the world
+`demo` plays five rollouts and ends with 0 only if all ended as they should; `up` keeps the world
 running until Ctrl-C. Children end with us, however we end.
 """
 
@@ -44,7 +44,7 @@ async def _run(command: str, console: Console, *, headless: bool) -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    play = commands.add_parser("demo", help="three rollouts, each with its ending")
+    play = commands.add_parser("demo", help="five rollouts, each with its ending")
     play.add_argument("--headless", action="store_true", help="print decisions, draw nothing")
     commands.add_parser("up", help="keep the local Azure running to play with")
     return parser.parse_args()

@@ -1,8 +1,10 @@
-"""The demo: three unattended rollouts at once, each with an ending that it must come to.
+"""The demo: five unattended rollouts at once, each with an ending that it must come to.
 
 `shop` is good and reaches 100 %; `cart` turns bad at 10 % and is taken back by the evidence;
-`pay` is taken back by an alert at 25 %. Rule: nothing here decides about traffic. The script
-starts the rollouts, breaks one service and posts one alert; then it looks at how they end.
+`pay` is taken back by an alert at 25 %. `feed` and `wave` begin with a dark launch: the one is
+sometimes wrong and goes no further, the other is not and reaches 100 %. Rule: nothing here
+decides about traffic. The script starts the rollouts, breaks two services and posts one alert;
+then it looks at how they end.
 """
 
 import asyncio
@@ -20,6 +22,7 @@ from rich.live import Live
 from sandbox.alerts import fired
 from sandbox.endings import Expected, examine, summary
 from sandbox.local import LocalWorld, WorldOptions, profile_id
+from sandbox.report import shadow_report
 from sandbox.scene import Casting, Scene
 from sandbox.users import Habits
 from sandbox.view import View, decision
@@ -30,6 +33,12 @@ WARM_UP_S: Final = 21.0
 BAD_RATE: Final = 0.2
 BAD_FROM: Final = 0.10
 ALERT_FROM: Final = 0.25
+WRONG_RATE: Final = 0.02
+# Of a feed's requests this share is sampled, and each sample is replayed twice.
+USERS_PER_S: Final = 100.0
+FEED_PER_S: Final = 60.0
+FEED_RESOLVERS: Final = 40
+SAMPLED: Final = 0.6
 # What rests on a step's first seconds would be luck: trouble comes when its weights are in force.
 INTO_STEP_S: Final = 2.0
 SEED: Final = 7
@@ -50,6 +59,7 @@ class Story:
     note: str
     expected: Expected
     trouble: Callable[["Story", Scene, LocalWorld], Coroutine[None, None, None]] | None = None
+    sampled: float = 0.0
     started_s: float = 0.0
     trouble_s: float | None = None
 
@@ -60,6 +70,12 @@ async def breaks(story: Story, scene: Scene, world: LocalWorld) -> None:
     await _reaches(scene, BAD_FROM)
     scene.tally.forget_first_bad()
     scene.services.canary.behave(error_rate=BAD_RATE)
+
+
+async def errs(story: Story, scene: Scene, world: LocalWorld) -> None:
+    """The canary's answers have something wrong in them, from the start and not often."""
+    del story, world
+    scene.services.canary.behave(wrong_rate=WRONG_RATE)
 
 
 async def alarms(story: Story, scene: Scene, world: LocalWorld) -> None:
@@ -73,7 +89,7 @@ async def alarms(story: Story, scene: Scene, world: LocalWorld) -> None:
 
 
 def stories() -> list[Story]:
-    """The three of them."""
+    """All of them."""
     reverted = "REVERTED"
     return [
         Story("shop", "a good canary: must reach 100 %", Expected("PROMOTED")),
@@ -89,11 +105,24 @@ def stories() -> list[Story]:
             Expected(reverted, "an alert"),
             alarms,
         ),
+        Story(
+            "feed",
+            f"wrong in {100 * WRONG_RATE:.0f} % of its answers: no user may ever meet it",
+            Expected(reverted, "evidence", unmet=True),
+            errs,
+            SAMPLED,
+        ),
+        Story(
+            "wave",
+            "as good as stable in the dark launch: must go on to 100 %",
+            Expected("PROMOTED"),
+            sampled=SAMPLED,
+        ),
     ]
 
 
 async def demo(console: Console, *, headless: bool) -> int:
-    """Run it; the exit code is 0 only if all three rollouts ended as they should."""
+    """Run it; the exit code is 0 only if all rollouts ended as they should."""
     began_s = time.time()
     told_line = _printer(console) if headless else None
     async with AsyncExitStack() as stack:
@@ -116,15 +145,22 @@ async def demo(console: Console, *, headless: bool) -> int:
         if not headless:
             console.print(*(decision(told) for told in watch.told), sep="\n")
         console.print(summary(endings, time.time() - began_s))
+        for act in acts:
+            for part in shadow_report(watch.seats[act.name]):
+                console.print(part)
     faults = [f"{ending.name}: {fault}" for ending in endings for fault in ending.faults]
     for fault in faults:
         console.print(fault, style="red", markup=False, soft_wrap=True)
-    console.print("Not as it should be." if faults else "All three ended as they should.")
+    console.print("Not as it should be." if faults else "All of them ended as they should.")
     return 1 if faults else 0
 
 
 def _scene(world: LocalWorld, act: Story, number: int) -> Scene:
-    return Scene(world, Casting(act.name, number + 1, seed=SEED, habits=Habits(seed=SEED)))
+    rate_per_s = FEED_PER_S if act.sampled else USERS_PER_S
+    resolvers = FEED_RESOLVERS if act.sampled else Habits().resolvers
+    habits = Habits(seed=SEED, rate_per_s=rate_per_s, resolvers=resolvers)
+    casting = Casting(act.name, number + 1, seed=SEED, habits=habits, sampled=act.sampled)
+    return Scene(world, casting)
 
 
 def _printer(console: Console) -> Callable[[Told], None]:
@@ -153,7 +189,7 @@ async def _show(
 async def _play(acts: list[Story], watch: Watch, world: LocalWorld, view: View) -> None:
     view.now = "users arrive, telemetry gathers"
     await asyncio.sleep(WARM_UP_S)
-    view.now = "three rollouts, nobody at the wheel"
+    view.now = f"{len(acts)} rollouts, nobody at the wheel"
     async with asyncio.TaskGroup() as tasks:
         troubles = []
         for act in acts:

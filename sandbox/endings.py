@@ -25,10 +25,14 @@ ASKED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """How a rollout must end: its last phase, and what it must have been taken back by."""
+    """How a rollout must end: its last phase, and what it must have been taken back by.
+
+    `unmet`: no user may ever have met the canary.
+    """
 
     phase: str
     cause: str = ""
+    unmet: bool = False
 
     def __str__(self) -> str:
         return f"{self.phase} by {self.cause}" if self.cause else self.phase
@@ -47,6 +51,7 @@ class Ending:
     requests_hurt: int
     canary_requests: int
     requests: int
+    samples: int | None
     faults: tuple[str, ...]
 
 
@@ -55,11 +60,13 @@ async def examine(
 ) -> Ending:
     """Hear all witnesses. `trouble_s`: when the first request failed or the alert was posted."""
     tally = seat.scene.tally
-    outcome = Expected(seat.phase, cause_of(seat))
+    outcome = Expected(seat.phase, cause_of(seat), expected.unmet)
     faults = (
         *_record_faults(seat, outcome, expected),
         *_arm_faults(world, seat, expected),
         *await _dns_faults(world, seat, expected),
+        *(_unmet_faults(world, seat) if expected.unmet else []),
+        *(_shadow_faults(seat) if seat.scene.casting.sampled else []),
         *([f"{tally.lost} requests found no address"] if tally.lost else []),
         *([f"{tally.skipped} requests were never sent"] if tally.skipped else []),
     )
@@ -75,6 +82,7 @@ async def examine(
         requests_hurt=tally.bad["canary"],
         canary_requests=tally.requests["canary"],
         requests=tally.requests.total(),
+        samples=seat.shadow.get("samples"),
         faults=faults,
     )
 
@@ -92,18 +100,19 @@ def cause_of(seat: Seat) -> str:
 def summary(endings: Sequence[Ending], took_s: float) -> Table:
     """The table at the end of the demo."""
     table = Table(
-        title=f"Three rollouts, unattended, in {took_s:.0f} s",
-        caption="to 0 %: from the first bad request, or from the alert, until ARM held 0 %, and "
-        "until the last\nrequest reached the canary. Hurt: by the canary, of all its requests.",
+        title=f"{len(endings)} rollouts, unattended, in {took_s:.0f} s",
+        caption="Samples: users' requests, replayed to the canary before any user met it. To 0 %: "
+        "from the first\nbad request, or from the alert, until ARM held 0 %, and until the last "
+        "request reached the\ncanary. Hurt: by the canary, of all requests that went to it.",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
     table.add_column("rollout", style="bold")
     table.add_column("outcome", no_wrap=True)
-    for heading in ("promoted\nafter", "to 0 %\nin ARM", "to last\nrequest"):
+    for heading in ("samples", "to\n100 %", "to 0 %\nin ARM", "to last\nrequest"):
         table.add_column(heading, justify="right")
-    for heading in ("users\nhurt", "requests\nhurt", "canary\nrequests", "all\nrequests"):
+    for heading in ("users\nhurt", "requests\nhurt", "to the\ncanary", "in\nall"):
         table.add_column(heading, justify="right")
     for ending in endings:
         table.add_row(*_cells(ending))
@@ -115,7 +124,8 @@ def _cells(ending: Ending) -> list[str | Text]:
     times = (ending.promoted_s, ending.to_zero_s, ending.to_last_request_s)
     counts = (ending.users_hurt, ending.requests_hurt, ending.canary_requests, ending.requests)
     spans = [_span(span) for span in times]
-    return [ending.name, outcome, *spans, *(f"{count:,}" for count in counts)]
+    samples = "-" if ending.samples is None else f"{ending.samples:,}"
+    return [ending.name, outcome, samples, *spans, *(f"{count:,}" for count in counts)]
 
 
 def _span(seconds: float | None) -> str:
@@ -142,6 +152,35 @@ def _arm_faults(world: LocalWorld, seat: Seat, expected: Expected) -> list[str]:
     if not promoted and weights != seat.scene.weights:
         faults.append(f"ARM shows weights {weights}, not {seat.scene.weights} as before")
     return faults
+
+
+def _unmet_faults(world: LocalWorld, seat: Seat) -> list[str]:
+    """Users, the canary itself, and the weights that ARM ever held must all say so."""
+    met = seat.scene.tally.requests["canary"]
+    served = seat.scene.services.canary.users
+    profile = profile_id(seat.scene.name).lower()
+    most = max(
+        (
+            write.shares.get("canary", 0)
+            for write in world.azure.traffic.journal
+            if write.resource_id.lower().startswith(f"{profile}/")
+        ),
+        default=0,
+    )
+    return [
+        *([f"{met} requests of users went to the canary"] if met else []),
+        *([f"the canary answered {served} requests of users"] if served else []),
+        *([f"ARM once gave the canary {most:.1%}"] if most else []),
+    ]
+
+
+def _shadow_faults(seat: Seat) -> list[str]:
+    """The samples were replayed, and only to learn something."""
+    services, shadow = seat.scene.services, seat.shadow
+    if not shadow:
+        return ["the API shows no dark launch"]
+    few = shadow["samples"] > services.canary.replays or shadow["samples"] == 0
+    return [f"{shadow['samples']} samples, {services.canary.replays} replays"] if few else []
 
 
 def _end(endpoint: dict[str, Any]) -> dict[str, Any]:

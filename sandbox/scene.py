@@ -3,27 +3,36 @@
     async with Scene(world, Casting("shop", subnet=1)) as shop:
         await world.post("commands", {"action": "start", "plan": shop.plan()})
 
-Rules: its plan is examples/plan.yaml with this product's names, so that what the demo shows is
-what a reader can start; at the end users leave before the services go.
+Rules: its plan is one of examples/ with this product's names, so that what the demo shows is what
+a reader can start; at the end users leave before the services go.
 """
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Self
 
 import yaml
 
 from sandbox.arm_profile import DOMAIN
+from sandbox.feed import Feed, producer
 from sandbox.local import ROOT, LocalWorld, ProfileSpec, profile_id
 from sandbox.services import ServicePair, Versions, serve_pair
 from sandbox.users import Crowd, Habits, Tally, Where
 
 EXAMPLE: Final = ROOT / "examples" / "plan.yaml"
+# Short, so that one of two replays takes twice as long as the other by less than Linnet looks at.
+FEED_MS: Final = 3.0
+DARK_EXAMPLE: Final = ROOT / "examples" / "plan-dark.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class Casting:
-    """Who plays: the product's name, its loopback subnet (127.0.`subnet`.x), its users."""
+    """Who plays: the product's name, its loopback subnet (127.0.`subnet`.x), its users.
+
+    With `sampled` it is a feed, whose stable version posts this share of its requests to Linnet,
+    and its plan begins with a dark launch.
+    """
 
     name: str
     subnet: int = 1
@@ -31,6 +40,12 @@ class Casting:
     stable_weight: int = 1000
     seed: int = 0
     habits: Habits = field(default_factory=Habits)
+    sampled: float = 0.0
+
+    @property
+    def example(self) -> Path:
+        """The plan it plays."""
+        return DARK_EXAMPLE if self.sampled else EXAMPLE
 
     @property
     def versions(self) -> Versions:
@@ -57,6 +72,8 @@ class Scene:
                 stack, cast.name, cast.versions, record, subnet=cast.subnet, seed=cast.seed
             )
             self._world.create_profile(self._profile(pair))
+            if cast.sampled:
+                self._feed(pair)
             self._crowd = Crowd(self._where(pair), cast.habits)
             await stack.enter_async_context(self._crowd)
             self._stack = stack.pop_all()
@@ -96,7 +113,7 @@ class Scene:
 
     def plan(self, **changes: Any) -> dict[str, Any]:
         """The plan of this product's rollout, as a document; `changes` replace whole fields."""
-        plan: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+        plan: dict[str, Any] = yaml.safe_load(self.casting.example.read_text(encoding="utf-8"))
         versions = self.casting.versions
         arms = {"column": "AppVersion", "stable": versions.stable, "canary": versions.canary}
         return {
@@ -107,6 +124,14 @@ class Scene:
             "rollback_on": [{"alert": self.alert}],
             **changes,
         }
+
+    def _feed(self, pair: ServicePair) -> None:
+        cast = self.casting
+        for service in (pair.stable, pair.canary):
+            service.page = Feed(f"{cast.seed} {service.version}")
+            service.behave(error_rate=0.0, latency_ms=FEED_MS)
+        url, profile = self._world.url, profile_id(self.name)
+        pair.stable.samples = producer(url, profile, share=cast.sampled, seed=f"{cast.seed}")
 
     def _profile(self, pair: ServicePair) -> ProfileSpec:
         return ProfileSpec(

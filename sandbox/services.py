@@ -4,8 +4,10 @@ Both services of a profile listen on the same port, since a profile has one moni
 need two addresses (127.0.x.1 and 127.0.x.2). Rules:
 - How a service behaves (error rate, latency) may be changed while it runs, by `behave` or by PUT
   of `{"error_rate": 0.2, "latency_ms": 8}` to /behaviour; its dice are seeded.
-- Every other request becomes a row of AppRequests, handed over in batches, never one by one;
-  requests to the health path are marked as synthetic, as availability tests are.
+- Every other request becomes a row of AppRequests, handed over in batches, never one by one.
+  Requests to the health path are marked as synthetic, as availability tests are, and so are
+  Linnet's replays: no user sent them. A real service does that by its telemetry's initializer.
+- With `samples` a service posts a share of its requests to Linnet, as its middleware would.
 
 They prove that weights, DNS answers, requests and telemetry hang together as we think. They do
 NOT prove how Application Insights samples, batches or delays what a service sends.
@@ -16,13 +18,14 @@ import errno
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from time import perf_counter
 from typing import Any, Final, Self
 
 from aiohttp import web
 
+from examples.sampling import MARK, Exchange, Samples
 from sandbox.clock import utc_now
 from sandbox.logs import MAX_BATCH_ROWS, WorkspaceLogs
 
@@ -32,26 +35,30 @@ USER_HEADER: Final = "x-user"
 BATCH_S: Final = 0.25
 MAX_HELD_ROWS: Final = MAX_BATCH_ROWS
 MAX_LATENCY_MS: Final = 60_000.0
-_PATHS: Final = ("/", HEALTH_PATH)
+_PATH: Final = "/"
 _TRIES: Final = 20
 
 
 type Record = Callable[[dict[str, Any]], None]
+# What a service answers with; the argument says whether this answer is to be a wrong one.
+type Page = Callable[[bool], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How a service answers: the share of requests that fail (0..1), and the mean latency.
+    """How a service answers: the shares that fail and that are wrong (0..1), the mean latency.
 
     Raises ValueError for what is neither.
     """
 
     error_rate: float = 0.002
     latency_ms: float = 8.0
+    wrong_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.error_rate <= 1 and 0 <= self.latency_ms <= MAX_LATENCY_MS):
-            raise ValueError(f"{self}: the rate is 0..1, the latency 0..{MAX_LATENCY_MS:g} ms")
+        rates = 0 <= self.error_rate <= 1 and 0 <= self.wrong_rate <= 1
+        if not (rates and 0 <= self.latency_ms <= MAX_LATENCY_MS):
+            raise ValueError(f"{self}: a rate is 0..1, the latency 0..{MAX_LATENCY_MS:g} ms")
 
 
 class Telemetry:
@@ -89,7 +96,10 @@ class Telemetry:
 
 
 class Service:
-    """One version of one service, answering at `host`:`port` while it is entered."""
+    """One version of one service, answering at `host`:`port` while it is entered.
+
+    `users` and `replays` count who asked; `page` is what they get, the version's name without one.
+    """
 
     def __init__(
         self, version: str, role: str, host: str, port: int, record: Record, *, seed: int = 0
@@ -99,6 +109,11 @@ class Service:
         self.host = host
         self.port = port
         self.behaviour = Behaviour()
+        self.page: Page | None = None
+        self.samples: Samples | None = None
+        self.users = 0
+        self.replays = 0
+        self._wrongs = 0.0
         self._record = record
         self._dice = random.Random(f"{seed} {role} {version}")
         self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
@@ -116,25 +131,51 @@ class Service:
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
 
-    def behave(self, *, error_rate: float | None = None, latency_ms: float | None = None) -> None:
-        """Change how requests are answered from now on; what is None stays as it is."""
-        now = self.behaviour
-        self.behaviour = Behaviour(
-            error_rate=now.error_rate if error_rate is None else error_rate,
-            latency_ms=now.latency_ms if latency_ms is None else latency_ms,
-        )
+    def behave(self, **changes: float) -> None:
+        """Change how requests are answered from now on, field by field of Behaviour.
+
+        Raises TypeError for a field that is none, ValueError for a value that cannot be.
+        """
+        self.behaviour = replace(self.behaviour, **changes)
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         if request.path == BEHAVIOUR_PATH and request.method == "PUT":
             return await self._told(request)
         at, began = utc_now(), perf_counter()
-        status = 200
-        if request.path not in _PATHS:
-            status = 404
-        elif request.path != HEALTH_PATH:
-            status = await self._work()
-        self._note(request, status, at, 1000 * (perf_counter() - began))
-        return web.Response(status=status, text=self.version)
+        if request.path == _PATH:
+            response = await self._served(request)
+        else:
+            status = 200 if request.path == HEALTH_PATH else 404
+            response = web.Response(status=status, text=self.version)
+        self._note(request, response.status, at, 1000 * (perf_counter() - began))
+        return response
+
+    async def _served(self, request: web.BaseRequest) -> web.Response:
+        """The page, with what middleware around it does: count who asks, and sample."""
+        if MARK in request.headers:
+            self.replays += 1
+        else:
+            self.users += 1
+        exchange = self._begin(request)
+        status = await self._work()
+        if self.page is None or status >= 400:  # noqa: PLR2004  # a failure has no page
+            response = web.Response(status=status, text=self.version)
+        else:
+            # Evenly spread: a story shall not take twice as long for want of luck.
+            self._wrongs += self.behaviour.wrong_rate
+            wrong = self._wrongs >= 1
+            self._wrongs -= wrong
+            response = web.json_response(self.page(wrong))
+        if exchange and self.samples:
+            exchange.status, exchange.reply_headers = response.status, [*response.headers.items()]
+            exchange.keep((response.text or "").encode())
+            self.samples.offer(exchange)
+        return response
+
+    def _begin(self, request: web.BaseRequest) -> Exchange | None:
+        if self.samples is None:
+            return None
+        return self.samples.begin(request.method, request.raw_path, "", request.raw_headers)
 
     async def _told(self, request: web.BaseRequest) -> web.Response:
         try:
@@ -153,7 +194,9 @@ class Service:
     def _note(
         self, request: web.BaseRequest, status: int, at: datetime, duration_ms: float
     ) -> None:
-        probing = request.path == HEALTH_PATH
+        synthetic = "health probe" if request.path == HEALTH_PATH else ""
+        if MARK in request.headers:
+            synthetic = "Linnet replay"
         name = f"{request.method} {request.path}"
         self._record(
             {
@@ -166,7 +209,7 @@ class Service:
                 "OperationName": name,
                 "ResultCode": str(status),
                 "Success": status < 400,  # noqa: PLR2004  # as Application Insights has it
-                "SyntheticSource": "health probe" if probing else "",
+                "SyntheticSource": synthetic,
                 "Url": f"http://{self.host}:{self.port}{request.path}",
                 "UserId": request.headers.get(USER_HEADER, ""),
             }

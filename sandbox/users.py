@@ -31,7 +31,9 @@ type Arm = Literal["stable", "canary"]
 
 MAX_IN_FLIGHT: Final = 500
 _ANSWER_S: Final = 5.0
-_RESOLVE_S: Final = 2.0
+# A query that is lost is asked again, as stub resolvers do; nobody gives a name up at once.
+_ASK_AGAIN_S: Final = 2.0
+_RESOLVE_S: Final = 7.0
 _FAILED_FROM: Final = 500
 
 
@@ -101,6 +103,7 @@ class Resolver:
         self._asker = dns.asyncresolver.Resolver(configure=False)
         self._asker.nameservers = [LOOPBACK]
         self._asker.port = where.dns_port
+        self._asker.timeout = _ASK_AGAIN_S
         self._asker.lifetime = _RESOLVE_S
         self._asker.cache = dns.resolver.Cache()
 

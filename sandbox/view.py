@@ -4,7 +4,7 @@ Rules: made for 100 columns; draws what `watch.py` knows and asks nobody anythin
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.panel import Panel
@@ -14,10 +14,9 @@ from rich.text import Text
 from sandbox.watch import Seat, Told, Watch
 
 BAR: Final = 28
-PANEL_LINES: Final = 7
-# A terminal of fewer lines than this gets one line less in each panel.
-ROOMY_LINES: Final = 30
-LEAST_DECISIONS: Final = 3
+# A panel is as high as there is room for: from all numbers and a long sentence to one line each.
+PANEL_LINES: Final = range(7, 3, -1)
+WANTED_DECISIONS: Final = 3
 COLOURS: Final = {
     "PENDING": "white",
     "SHIFTING": "cyan",
@@ -43,12 +42,14 @@ class View:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         del options
         yield self._title()
-        lines = PANEL_LINES if console.height >= ROOMY_LINES else PANEL_LINES - 1
+        seats, frame = len(self._watch.seats), 3
+        fitting = (console.height - frame - WANTED_DECISIONS) // max(1, seats)
+        lines = max(PANEL_LINES[-1], min(PANEL_LINES[0], fitting))
         notes = [*self._notes] + [""] * len(self._watch.seats)
         for seat, note in zip(self._watch.seats.values(), notes, strict=False):
             yield panel(seat, note, lines)
-        room = console.height - 3 - lines * len(self._watch.seats)
-        yield decisions(list(self._watch.told), max(LEAST_DECISIONS, room))
+        room = console.height - frame - lines * seats
+        yield decisions(list(self._watch.told), max(1, room))
 
     def _title(self) -> Text:
         minutes, seconds = divmod(int(self.elapsed_s), 60)
@@ -58,7 +59,7 @@ class View:
         return title
 
 
-def panel(seat: Seat, note: str, lines: int = PANEL_LINES) -> Panel:
+def panel(seat: Seat, note: str, lines: int = PANEL_LINES[0]) -> Panel:
     """One rollout: weight, answers and requests side by side, errors, and its last sentence."""
     colour = COLOURS.get(seat.phase, "white")
     summary = seat.summary
@@ -67,8 +68,8 @@ def panel(seat: Seat, note: str, lines: int = PANEL_LINES) -> Panel:
         wanted, step = summary["wanted_percent"], summary["step"]
         title.append(f"  step {step} of {summary['of_steps']}, {wanted:g} % wanted")
     sentence = Text(str(summary.get("sentence", "")), overflow="ellipsis")
-    sentence.no_wrap = lines < PANEL_LINES
-    body = Group(_numbers(seat, colour), sentence)
+    sentence.no_wrap = lines < PANEL_LINES[0]
+    body = Group(_numbers(seat, colour, lines - 3), sentence)
     subtitle = Text(note, style="dim")
     return Panel(
         body,
@@ -81,10 +82,11 @@ def panel(seat: Seat, note: str, lines: int = PANEL_LINES) -> Panel:
     )
 
 
-def _numbers(seat: Seat, colour: str) -> Table:
+def _numbers(seat: Seat, colour: str, rows: int) -> Table:
     stable, canary = seat.error_rates()
     tally = seat.scene.tally
     hurt = f"users {len(tally.hurt['canary'])}, requests {tally.bad['canary']}"
+    dark = seat.shadow if seat.summary.get("step") == 1 else {}
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=11, style="dim")
     grid.add_column(width=BAR)
@@ -96,13 +98,20 @@ def _numbers(seat: Seat, colour: str) -> Table:
         (f"{percent(canary)} canary", "red" if (canary or 0) > 0.05 else ""),  # noqa: PLR2004  # plainly bad
     )
     shares = (
-        ("weight", seat.scene.share, "errors, last 5 s", rates),
+        ("weight", seat.scene.share, *(_dark(dark) if dark else ("errors, last 5 s", rates))),
         ("DNS answers", seat.answer_share(), "hurt by the canary", Text(hurt)),
         ("requests", seat.request_share(), "all requests", Text(f"{tally.requests.total():,}")),
     )
-    for name, share, label, value in shares:
+    for name, share, label, value in shares[:rows]:
         grid.add_row(name, bar(share or 0.0, colour), percent(share), label, value)
     return grid
+
+
+def _dark(shadow: dict[str, Any]) -> tuple[str, Text]:
+    """What replays have shown so far, where there are no requests of users to speak of."""
+    beyond = [place for place in shadow["places"] if place["path"] not in shadow["noise"]]
+    worst = f"{beyond[0]['canary_percent']:.1f} % differ" if beyond else "no difference"
+    return "samples, replayed", Text(f"{shadow['samples']}, {worst}")
 
 
 def bar(share: float, colour: str) -> Text:

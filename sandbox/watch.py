@@ -5,6 +5,7 @@ answers and of requests are those of the last seconds, counted at the users; all
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from sandbox.scene import Scene
 from sandbox.users import Arm, Tally
 
 LOOK_S: Final = 0.5
+# What a dark launch has found is read this often: each time Linnet adds it all up.
+SHADOW_LOOK_S: Final = 3.0
 WINDOW_S: Final = 5.0
 MAX_DECISIONS: Final = 500
 
@@ -51,6 +54,8 @@ class Seat:
 
     scene: Scene
     summary: Json = field(default_factory=dict)
+    shadow: Json = field(default_factory=dict)
+    shadow_s: float = 0.0
     rows: int = 0
     told: deque[Told] = field(default_factory=lambda: deque(maxlen=MAX_DECISIONS))
     samples: deque[Sample] = field(
@@ -118,8 +123,13 @@ class Watch:
     async def _renew(self, seat: Seat, summary: Json) -> None:
         """History is read only when a decision was taken: it is long, and Linnet is at work."""
         key = ("phase", "step", "since", "wanted_percent")
-        if any(seat.summary.get(name) != summary[name] for name in key):
+        decided = any(seat.summary.get(name) != summary[name] for name in key)
+        dark = seat.scene.casting.sampled and summary["step"] == 1
+        now_s = time.monotonic()
+        if decided or (dark and now_s - seat.shadow_s >= SHADOW_LOOK_S):
+            seat.shadow_s = now_s
             whole = await self._world.get(f"rollouts/{seat.scene.name}")
+            seat.shadow = whole["shadow"] or {}
             for row in whole["history"]:
                 if row["number"] > seat.rows:
                     seat.rows = row["number"]

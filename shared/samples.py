@@ -87,6 +87,8 @@ class SampleIn(Strict):
 
     @model_validator(mode="after")
     def _timed(self) -> "SampleIn":
+        if self.request.body and self.request.body.truncated:
+            raise ValueError("request: a body that was cut cannot be replayed")
         try:
             datetime.fromisoformat(self.at).timestamp()
         except (ValueError, OverflowError):

@@ -1,5 +1,7 @@
 """The weighted DNS answerer, as a real resolver over UDP sees it."""
 
+import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -142,6 +144,28 @@ def test_other_questions(name: str, kind: str, rcode: int) -> None:
     assert answerer.answer(dns.message.make_query(name, kind)).rcode() == rcode
 
 
-def test_noise_on_the_port_is_dropped() -> None:
-    """A packet that is no DNS message changes nothing."""
-    DnsAnswerer(TrafficManager(), hosts={}).datagram_received(b"noise", ("127.0.0.1", 1))
+async def test_noise_on_the_port_is_dropped(azure: LocalAzure) -> None:
+    """Packets that are no DNS messages change nothing for who asks behind them."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noisy:
+        for noise in (b"noise", b"", bytes(12), bytes(4000)):
+            noisy.sendto(noise, ("127.0.0.1", azure.dns_port))
+
+    assert (await resolver(azure).resolve(NAME, "A"))[0].to_text().startswith("127.0.0.")
+
+
+async def test_questions_are_answered_as_they_come_however_busy_the_loop_is(
+    azure: LocalAzure,
+) -> None:
+    """50 at once need few rounds of the loop, which others share."""
+    questions = [dns.message.make_query(NAME, "A").to_wire() for _ in range(50)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.settimeout(0)
+        asker.connect(("127.0.0.1", azure.dns_port))
+        for question in questions:
+            asker.send(question)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+        answers = [asker.recv(4096) for _ in questions]
+
+    assert len(answers) == 50

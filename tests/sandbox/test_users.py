@@ -153,7 +153,8 @@ async def test_behaviour_can_be_changed_over_http_and_nonsense_is_refused(town: 
     url = f"http://{town.pair.canary.host}:{town.pair.port}/behaviour"
     async with aiohttp.ClientSession() as session:
         async with session.put(url, json={"error_rate": 0.5}) as response:
-            assert await response.json() == {"error_rate": 0.5, "latency_ms": 8.0}
+            changed = {"error_rate": 0.5, "latency_ms": 8.0, "wrong_rate": 0.0}
+            assert await response.json() == changed
         for nonsense in ({"error_rate": 2}, {"colour": 1}, [1], {"latency_ms": "soon"}):
             async with session.put(url, json=nonsense) as response:
                 assert response.status == 400

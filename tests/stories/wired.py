@@ -22,6 +22,7 @@ from shared.cloud import wiring
 from shared.core.events import Ticked, TurnFailed
 from shared.core.model import Phase, Rollout
 from shared.ports import Clock, HistoryRow, Message, World
+from shared.wire import read_alert
 from tests.stories.surroundings import Surroundings
 from tests.town import plan_document
 
@@ -243,12 +244,20 @@ class Case:
         kept = {rejected.message.id for rejected in await self.world.store.rejected()}
         kept |= {message.id for message in self.parked}
         led_to = [
-            (message, await self.world.store.seen(self.name, inbox.key(message)))
+            (message, await self.world.store.seen(self.name, await self._seen_as(message)))
             for message in self.posted
         ]
         assert [m.id for m, number in led_to if number is None and m.id not in kept] == []
         rows = sorted(number for _, number in led_to if number is not None)
         assert rows == [row.number for row in await self.asked()]
+
+    async def _seen_as(self, message: Message) -> str:
+        """An alert is known together with when it began to fire."""
+        key = inbox.key(message)
+        if b"azureMonitorCommonAlertSchema" not in message.body:
+            return key
+        heard = await self.world.store.heard(read_alert(message.body).key)
+        return f"{key}@{heard.spell.since_s}" if heard else key
 
 
 @asynccontextmanager
