@@ -97,6 +97,8 @@ async def resend(world: World, authorization: str | None, key: str) -> Answer:
         entry = await world.store.rejected_one(key)
         if entry is None:
             return 404, {"error": f"there is no rejected message {key}"}
+        if not entry.message.body:
+            return 409, {"error": "its bytes were not kept: only its sender can send it again"}
     except (ForbiddenError, RefusedError, UnreachableError) as error:
         return _failed(error)
     message_id = f"again-{key[:32]}-{world.clock.now_s():.0f}"

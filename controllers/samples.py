@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import batched
 
 from controllers.findings import Compared, Outcome, Skipped, kept, tally_of, tell, tell_skipped
+from controllers.inbox import pause_s
 from shared.core import rules, tallies
 from shared.core.diff import compare
 from shared.core.rules import Compiled
@@ -27,7 +28,6 @@ from shared.samples import Blob, Posted, read_sample
 
 BATCH = 90
 MAX_RACES = 3
-LONGEST_PAUSE_S = 20.0
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ async def receive_samples(world: World, messages: Sequence[Message]) -> None:
         async with asyncio.timeout(world.settings.turn_deadline_s):
             await _receive(world, messages)
     except (UnreachableError, TimeoutError):
-        await world.clock.sleep(min(2.0 ** messages[0].deliveries, LONGEST_PAUSE_S))
+        await world.clock.sleep(pause_s(messages[0]))
         raise
 
 

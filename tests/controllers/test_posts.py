@@ -8,7 +8,7 @@ from controllers import api, inbox
 from sandbox.memory_store import Stage
 from shared.core.model import Phase
 from shared.errors import ForbiddenError, UnreachableError
-from shared.ports import Message
+from shared.ports import Message, Rejected
 from tests.town import Town, alert_document, plan_document
 
 ALERT = json.dumps(alert_document()).encode()
@@ -108,6 +108,16 @@ async def test_a_message_nobody_rejected_cannot_be_sent_again(town: Town) -> Non
     assert (await api.resend(town.world, None, "0" * 64))[0] == 404
     town.world.doors["commands"].refusal = ForbiddenError("no token", 401)
     assert (await api.resend(town.world, None, "0" * 64))[0] == 401
+
+
+async def test_a_sample_without_its_bytes_is_not_sent_again(town: Town) -> None:
+    await town.world.store.reject(Rejected(Message("samples/1", b"", 0.0), "samples", "bad", 0.0))
+    [entry] = (await api.rejected(town.world))["rejected"]
+
+    status, told = await api.resend(town.world, None, entry["key"])
+
+    assert (status, town.world.queues.posted) == (409, [])
+    assert "only its sender" in told["error"]
 
 
 async def test_an_abort_the_broker_gave_up_on_is_obeyed_after_the_outage(town: Town) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from controllers import samples
+from controllers import inbox, samples
 from controllers.samples import receive_samples
 from sandbox.memory_store import Hook, Stage, no_fault
 from shared.core.model import Phase
@@ -216,7 +216,7 @@ async def test_the_pause_is_bounded(town: DarkTown) -> None:
     town.world.store.hook = fails("claims")
     with pytest.raises(UnreachableError):
         await receive_samples(town.world, [again(town.samples(1)[0], 99)])
-    assert town.world.clock.slept_s == [samples.LONGEST_PAUSE_S]
+    assert town.world.clock.slept_s == [inbox.LONGEST_PAUSE_S]
 
 
 async def test_a_body_that_cannot_be_fetched_now_comes_again_and_the_others_count(
