@@ -146,6 +146,10 @@ async def _start(world: World, message: Message, said: Start) -> None:
     stored = await world.store.load(plan.name)
     if stored and stored.rollout.phase is Phase.REFUSED and not said.dry_run:
         raise RefusedError(stored.rollout.sentence)
+    waits = stored and stored.rollout.before is None and stored.rollout.phase not in FINAL
+    if waits and holder != plan.name:
+        # Another turn was first, and without the claim no tick will look at this one.
+        raise UnreachableError(f"{plan.name} waits for a profile that {holder} holds")
 
 
 async def _create(world: World, message: Message, said: Start) -> None:

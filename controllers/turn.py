@@ -220,7 +220,10 @@ async def write_weights(world: World, stored: Stored) -> None:
     rising = weights.share(wanted) > weights.share(pair)
     if rollout.wanted_percent > 0 and gates.drift(plan, rollout, pair):
         return
-    for write in weights.writes(pair, wanted) or ():
+    before = gates.stable_first(plan, rollout, pair)
+    for write in before:
+        pair = weights.apply(pair, write)
+    for write in (*before, *(weights.writes(pair, wanted) or ())):
         if rising and not await still_wished(world, stored, pair):
             return
         pair = weights.apply(pair, write)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from shared.core import judge, questions
 from shared.core.effects import Effect, SetPercent, Tell
 from shared.core.model import Hold, Phase, Plan, Rollout, step_name
+from shared.core.weights import FULL
 
-FULL = 100.0
 # Who holds a rollout when no person did.
 LINNET = "linnet"
 

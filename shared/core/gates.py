@@ -17,7 +17,7 @@ from shared.core.model import (
     Sight,
     TrafficSeen,
 )
-from shared.core.weights import MAX_WEIGHT, Write
+from shared.core.weights import FULL, MAX_WEIGHT, Write
 
 # Monitor statuses in which Traffic Manager gives an endpoint out (azure.md, section 1).
 SERVING = frozenset({"online", "checkingendpoint", "unmonitored"})
@@ -194,6 +194,18 @@ def unseen_writes(
     )
     writes = Write("stable", arms[0]), Write("canary", arms[1])
     return tuple(zip(ends, writes, strict=True))
+
+
+def stable_first(plan: Plan, rollout: Rollout, pair: Pair) -> tuple[Write, ...]:
+    """What a retreat from 100 % begins with, whatever the look shows.
+
+    A look that lags behind may show stable enabled that our own last write has disabled.
+    """
+    full = plan.steps[rollout.step].percent == FULL
+    if rollout.wanted_percent > 0 or not full or not pair.canary.enabled:
+        return ()
+    weight = max(rollout.scale, wanted_pair(rollout).stable.weight)
+    return (Write("stable", Arm(weight, enabled=True)),)
 
 
 def _others_serve(profile: ProfileSeen, canary: EndpointSeen) -> bool:

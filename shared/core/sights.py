@@ -6,11 +6,11 @@ Nothing here decides; `looks` does, phase by phase.
 from dataclasses import replace
 
 from shared.core import gates, judge, questions, tallies, tally
-from shared.core.choices import FULL
 from shared.core.events import Ticked
 from shared.core.judge import Kind, Verdict
 from shared.core.model import Plan, Rollout, Sight
 from shared.core.shadow import MISMATCH
+from shared.core.weights import FULL
 
 # After so many bins without a look, and longer than ticks may stay away, the first one only looks.
 UNWATCHED_BINS = 5

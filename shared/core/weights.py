@@ -14,6 +14,7 @@ from typing import Literal
 from shared.core.model import Arm, Pair
 
 MAX_WEIGHT = 1000
+FULL = 100.0
 # A share may fall short of the plan's by at most this part of it before the plan is refused.
 SHORTFALL = Fraction(1, 10)
 

@@ -158,7 +158,8 @@ class Simulation:
         """Let one call on, or let it fail in one of the ways that calls do."""
         self.steps += 1
         self.parked.remove(parked)
-        if parked.call.method == "see" and self.chance(self.lag_rate):
+        looks = parked.call.method == "see" and parked.stage == "before"
+        if looks and self.chance(self.lag_rate):
             self._lag(parked.call)
         fault = self._fault(parked) if self.chance(self.fault_rate) else None
         if self.aloud:
