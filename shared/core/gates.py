@@ -199,12 +199,13 @@ def unseen_writes(
 def stable_first(plan: Plan, rollout: Rollout, pair: Pair) -> tuple[Write, ...]:
     """What a retreat from 100 % begins with, whatever the look shows.
 
-    A look that lags behind may show stable enabled that our own last write has disabled.
+    A look that lags behind may show stable enabled that our own last write has disabled. Its
+    weight is not lowered before the canary is off.
     """
     full = plan.steps[rollout.step].percent == FULL
     if rollout.wanted_percent > 0 or not full or not pair.canary.enabled:
         return ()
-    weight = max(rollout.scale, wanted_pair(rollout).stable.weight)
+    weight = max(rollout.scale, wanted_pair(rollout).stable.weight, pair.stable.weight)
     return (Write("stable", Arm(weight, enabled=True)),)
 
 

@@ -240,7 +240,7 @@ PLANTED: tuple[Plant, ...] = (
 )
 
 
-# Counted from 0 these take 24,002 and 4,873 schedules; the test begins where they are near.
+# Counted from 0 these took 24,002 and 4,873 schedules; the test begins where they were near.
 NEAR: dict[Plant, int] = {no_look_after_a_write: 23_900, the_claim_is_not_checked: 4_800}
 
 
