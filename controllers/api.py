@@ -15,7 +15,7 @@ from shared.core.model import FINAL
 from shared.errors import ForbiddenError, RefusedError, UnreachableError
 from shared.ports import Stored, World
 from shared.samples import read_sample
-from shared.wire import read_alert, read_command
+from shared.wire import bound, read_alert, read_command
 
 SHOWN_ROWS = 200
 
@@ -127,9 +127,7 @@ async def _shadow(world: World, stored: Stored) -> Json | None:
 
 def _look_at(world: World, queue: Queue, body: bytes) -> None:
     """Raises RefusedError for what the inbox could not use."""
-    limit = world.settings.max_message_bytes
-    if len(body) > limit:
-        raise RefusedError(f"{len(body)} bytes, at most {limit} are allowed")
+    bound(body, world.settings.max_message_bytes)
     READERS[queue](body)
 
 

@@ -20,7 +20,7 @@ from shared.core.machine import decide
 from shared.core.model import FINAL, Phase, newborn
 from shared.errors import ConflictError, RefusedError, UnreachableError
 from shared.ports import Claim, Heard, Message, Rejected, World
-from shared.wire import WINDOWS, Alert, Ask, Start, read_alert, read_command
+from shared.wire import WINDOWS, Alert, Ask, Start, bound, read_alert, read_command
 
 # Abandoned messages come back at once: a pause before giving one up lets an outage pass.
 LONGEST_PAUSE_S = 20.0
@@ -85,7 +85,7 @@ def pause_s(message: Message) -> float:
 async def _refusal(world: World, message: Message, handle: Handler) -> str:
     """Handle the message; returns why it cannot be used, empty when it could."""
     try:
-        _bound(message, world.settings.max_message_bytes)
+        bound(message.body, world.settings.max_message_bytes)
         async with asyncio.timeout(world.settings.turn_deadline_s):
             await handle(world, message)
     except RefusedError as refused:
@@ -105,11 +105,6 @@ async def _park(world: World, message: Message, queue: Queue, reason: str) -> No
 def key(message: Message) -> str:
     """What makes a message the same one: its id and its bytes, as some senders reuse ids."""
     return f"{message.id}#{hashlib.sha256(message.body).hexdigest()}"
-
-
-def _bound(message: Message, limit: int) -> None:
-    if len(message.body) > limit:
-        raise RefusedError(f"{len(message.body)} bytes, at most {limit} are allowed")
 
 
 async def _command(world: World, message: Message) -> None:

@@ -110,6 +110,12 @@ class Ask:
     event: Callable[[float, float], Event]
 
 
+def bound(body: bytes, limit: int) -> None:
+    """Look at the size before anything else. Raises RefusedError over so many bytes."""
+    if len(body) > limit:
+        raise RefusedError(f"{len(body)} bytes, at most {limit} are allowed")
+
+
 def read_command(body: bytes) -> Start | Ask:
     """A message of the commands queue. Raises RefusedError with every reason."""
     said = _read(COMMANDS, body, "a command")
