@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sandbox.memory_store import Faulty, Hook, MemoryStore, no_fault
-from shared.core.model import Answer, EndpointSeen, ProbeSeen, ProfileSeen, Sight, TrafficSeen
+from shared.core.model import EndpointSeen, ProbeSeen, ProfileSeen, TrafficSeen
 from shared.core.questions import Question
 from shared.core.shadow import Replayed, Request
+from shared.core.telemetry import Answer, Sight
 from shared.core.weights import Write
 from shared.errors import LinnetError, RefusedError
 from shared.ports import World

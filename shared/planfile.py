@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from shared.core.judge import Risk
-from shared.core.model import AlertMatch, Arms, Gate, Outcome, Plan, Rule, Source, Step
+from shared.core.model import AlertMatch, Gate, Outcome, Plan, Step
+from shared.core.telemetry import Arms, Rule, Source
 from shared.shadowplan import ShadowIn, shadow_of
 from shared.written import (
     DAY_S,

@@ -13,10 +13,11 @@ from typing import Protocol
 from shared.core.alerts import Spell
 from shared.core.events import Event
 from shared.core.judge import Verdict
-from shared.core.model import Answer, EndpointSeen, Phase, Plan, ProbeSeen, Rollout, TrafficSeen
+from shared.core.model import EndpointSeen, Phase, Plan, ProbeSeen, Rollout, TrafficSeen
 from shared.core.questions import Question
 from shared.core.shadow import Replayed, Request
 from shared.core.tally import Tally
+from shared.core.telemetry import Answer
 from shared.core.weights import Write
 from shared.settings import Settings
 

@@ -9,11 +9,7 @@ from shared.core.judge import Risk
 from shared.core.machine import Decision, decide
 from shared.core.model import (
     AlertMatch,
-    Answer,
     Arm,
-    ArmBin,
-    Arms,
-    BinSeen,
     EndpointSeen,
     Gate,
     Outcome,
@@ -23,13 +19,11 @@ from shared.core.model import (
     ProbeSeen,
     ProfileSeen,
     Rollout,
-    Rule,
-    Sight,
-    Source,
     Step,
     TrafficSeen,
     newborn,
 )
+from shared.core.telemetry import Answer, ArmBin, Arms, BinSeen, Rule, Sight, Source
 
 PROFILE = (
     "/subscriptions/s-1/resourceGroups/g/providers/Microsoft.Network/trafficManagerProfiles/shop"

@@ -11,8 +11,9 @@ from controllers.tick import tick
 from sandbox.memory import MemoryWorld, memory_world
 from sandbox.memory_store import Hook, no_fault
 from shared.core import weights
-from shared.core.model import Answer, Arm, ArmBin, BinSeen, Pair, Phase, Rollout, Sight
+from shared.core.model import Arm, Pair, Phase, Rollout
 from shared.core.questions import Question
+from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
 from shared.ports import HistoryRow, Message
 from shared.settings import Settings
 from tests.given import PROFILE, WORKSPACE, pair, profile

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from shared.cloud import kql
-from shared.core.model import Answer, ArmBin, BinSeen, Sight
 from shared.core.questions import Question
+from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
 
 type Bins = dict[int, dict[str, ArmBin]]
 

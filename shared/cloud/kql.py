@@ -15,8 +15,8 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from shared.core.model import Rule
 from shared.core.questions import Question
+from shared.core.telemetry import Rule
 from shared.errors import RefusedError
 
 STABLE, CANARY = "stable", "canary"

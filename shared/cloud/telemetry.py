@@ -22,8 +22,8 @@ from azure.monitor.query.aio import LogsQueryClient
 from shared.cloud import answers, kql, trouble
 from shared.cloud.pace import Pace
 from shared.cloud.retries import patiently
-from shared.core.model import Answer, Sight
 from shared.core.questions import Question
+from shared.core.telemetry import Answer, Sight
 from shared.errors import LinnetError, UnreachableError
 
 log = logging.getLogger(__name__)

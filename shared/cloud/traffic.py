@@ -27,7 +27,8 @@ from tenacity import (
 from shared.cloud import probe, seeing, trouble
 from shared.cloud.probe import Check
 from shared.cloud.retries import patiently
-from shared.core.model import EndpointSeen, ProbeSeen, Sight, TrafficSeen
+from shared.core.model import EndpointSeen, ProbeSeen, TrafficSeen
+from shared.core.telemetry import Sight
 from shared.core.weights import Write
 from shared.errors import RefusedError, UnreachableError
 

@@ -6,8 +6,9 @@ An event holds everything the decision rests on, so that a stored event replayed
 
 from dataclasses import dataclass
 
-from shared.core.model import Answer, ProbeSeen, TrafficSeen
+from shared.core.model import ProbeSeen, TrafficSeen
 from shared.core.tally import Tally
+from shared.core.telemetry import Answer, Levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +16,8 @@ class Ticked:
     """Time passed, and this is what the world looked like.
 
     `holder` is the rollout that holds the profile claim (None: nobody);
-    `probe` is taken only before traffic moves; `tally` only in a dark launch. Ticks that stay away
-    for longer than `stale_after_s` were stopped.
+    `probe` is taken only before traffic moves; `tally` only in a dark launch; `levels` only where
+    the plan has gauges. Ticks that stay away for longer than `stale_after_s` were stopped.
     """
 
     at_s: float
@@ -26,6 +27,7 @@ class Ticked:
     holder: str | None = None
     tally: Tally | None = None
     stale_after_s: float = 180.0
+    levels: Levels | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,8 @@ profile itself, because a canary that gets no traffic looks healthy in the telem
 """
 
 from shared.core import weights
-from shared.core.model import (
-    Arm,
-    EndpointSeen,
-    Gate,
-    Pair,
-    Plan,
-    ProfileSeen,
-    Rollout,
-    Sight,
-    TrafficSeen,
-)
+from shared.core.model import Arm, EndpointSeen, Gate, Pair, Plan, ProfileSeen, Rollout, TrafficSeen
+from shared.core.telemetry import Sight
 from shared.core.weights import FULL, MAX_WEIGHT, Write
 
 # Monitor statuses in which Traffic Manager gives an endpoint out (azure.md, section 1).

@@ -17,7 +17,7 @@ from shared.core.choices import (
 from shared.core.effects import ReleaseClaim, SetPercent
 from shared.core.events import Ticked
 from shared.core.judge import Kind, Verdict
-from shared.core.model import Hold, Outcome, Phase, Plan, Rollout, Sight, step_name
+from shared.core.model import Hold, Outcome, Phase, Plan, Rollout, step_name
 from shared.core.sights import (
     claimed_by_another,
     harm_seen,
@@ -30,6 +30,7 @@ from shared.core.sights import (
     trouble_or_drift,
     unwatched,
 )
+from shared.core.telemetry import Sight
 
 
 def admit(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.core.judge import Counts, Evidence, Risk, Verdict
+from shared.core.judge import Counts, Evidence, Verdict
 from shared.core.shadow import Shadow
+from shared.core.telemetry import Advice, Sight, Source
 
 
 class Phase(StrEnum):
@@ -42,15 +43,6 @@ class Outcome(StrEnum):
     RETREAT = "retreat"
 
 
-class Sight(StrEnum):
-    """How a look at the world went; four different things that peers confuse."""
-
-    SEEN = "seen"
-    ABSENT = "absent"
-    LATE = "late"
-    FAILED = "failed"
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
     """One stop of the plan: the canary's share of DNS answers, and what must be shown there.
@@ -63,42 +55,6 @@ class Step:
     bake_max_s: float
     gate: Gate = Gate.AUTO
     shadow: Shadow | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What makes a request a bad one: it failed, or it took longer than `slower_than_ms`."""
-
-    name: str
-    slower_than_ms: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Arms:
-    """The telemetry column that tells the versions apart, and its two values."""
-
-    column: str
-    stable: str
-    canary: str
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where evidence comes from: workspace (GUID), table, arms, rules; how late it may be.
-
-    `bin_s` is None when the block length is to follow from the profile's TTL; `role` leaves out
-    other services of a shared workspace (AppRoleName), whose version labels may be the same.
-    """
-
-    workspace: str
-    table: str
-    arms: Arms
-    rules: tuple[Rule, ...]
-    bin_s: int | None
-    ingestion_delay_s: float
-    lookback_s: float
-    risk: Risk
-    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,36 +146,6 @@ class ProbeSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class ArmBin:
-    """One arm in one bin; `bad` and `bad_rows` have one number per rule of the question."""
-
-    items: float
-    rows: int
-    bad: tuple[float, ...]
-    bad_rows: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BinSeen:
-    """Both arms in one bin; an arm without rows is None. `index` is floor(time / bin length)."""
-
-    index: int
-    stable: ArmBin | None
-    canary: ArmBin | None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What telemetry said to one question; `newest_s` is the newest row's time."""
-
-    sight: Sight
-    reason: str = ""
-    bins: tuple[BinSeen, ...] = ()
-    newest_s: float | None = None
-    to_bin: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Hold:
     """Why a rollout waits, who stopped it, and the phase a resume leads back to."""
 
@@ -239,7 +165,8 @@ class Rollout:
     first to move; `looked_at_s` is the last look that a rise could have come from, to the bin;
     `places` is where stable and canary pointed at the start, `kinds` their endpoint types. Of a
     dark launch: how many samples were compared, how many of them with stable too, where stable
-    differs from itself, and the salt of what is hidden.
+    differs from itself, and the salt of what is hidden. `thresholds_ms` are the limits of rules
+    that name a quantile, frozen at the start; `advice` is what people should know besides.
     """
 
     name: str
@@ -278,6 +205,8 @@ class Rollout:
     noise_samples: int = 0
     noisy: tuple[str, ...] = ()
     salt: str = ""
+    thresholds_ms: Mapping[str, float] | None = None
+    advice: tuple[Advice, ...] = ()
 
 
 def newborn(plan: Plan, at_s: float, by: str, *, dry_run: bool) -> Rollout:

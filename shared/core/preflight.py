@@ -8,7 +8,8 @@ from math import ceil
 
 from shared.core import gates, judge, questions, weights
 from shared.core.events import Ticked
-from shared.core.model import Pair, Plan, Rollout, Sight
+from shared.core.model import Pair, Plan, Rollout
+from shared.core.telemetry import Sight
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,9 @@ from math import ceil, floor
 
 from shared.core import judge, stats
 from shared.core.judge import Counts, Evidence
-from shared.core.model import (
-    Answer,
-    ArmBin,
-    Phase,
-    Plan,
-    Rollout,
-    Rule,
-    Sight,
-    Source,
-)
+from shared.core.model import Phase, Plan, Rollout
 from shared.core.shadow import SHADOW_RULES
+from shared.core.telemetry import Answer, ArmBin, Rule, Sight, Source
 
 # A look never asks for more than this; after an outage the rest comes with the next looks.
 MAX_BINS = 240
@@ -37,17 +29,39 @@ WATCHED = frozenset({Phase.SHIFTING, Phase.BAKING, Phase.HELD})
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One window of one rollout: bins from_bin (inclusive) to to_bin (exclusive), by arm."""
+    """One window of one rollout: bins from_bin (inclusive) to to_bin (exclusive), by arm.
+
+    `thresholds_ms` are the frozen limits of rules that name a quantile; None asks for the
+    quantiles. `step_bin` is the first bin of the step, from which affected clients are followed.
+    """
 
     source: Source
     bin_s: int
     from_bin: int
     to_bin: int
+    thresholds_ms: Mapping[str, float] | None = None
+    step_bin: int | None = None
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """The rules whose bad requests are counted, in order."""
-        return self.source.rules
+        """The rules whose bad requests are counted, in order, with their limits filled in."""
+        known = self.thresholds_ms or {}
+        return tuple(
+            replace(rule, slower_than_ms=known[rule.name], slower_than_quantile=None)
+            if rule.name in known
+            else rule
+            for rule in self.source.rules
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LevelQuestion:
+    """The gauges of a source in bins from_bin (inclusive) to to_bin (exclusive), by arm."""
+
+    source: Source
+    bin_s: int
+    from_bin: int
+    to_bin: int
 
 
 def needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from shared.core import gates, judge, questions, tallies, tally
 from shared.core.events import Ticked
 from shared.core.judge import Kind, Verdict
-from shared.core.model import Plan, Rollout, Sight
+from shared.core.model import Plan, Rollout
 from shared.core.shadow import MISMATCH
+from shared.core.telemetry import Sight
 from shared.core.weights import FULL
 
 # After so many bins without a look, and longer than ticks may stay away, the first one only looks.

@@ -10,8 +10,8 @@ import pytest
 from sandbox.azure import LocalAzure
 from shared.cloud import wiring
 from shared.core.judge import Risk
-from shared.core.model import Arms, Rule, Source
 from shared.core.questions import Question
+from shared.core.telemetry import Arms, Rule, Source
 from shared.settings import Settings
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"

@@ -7,7 +7,7 @@ from azure.monitor.query import LogsQueryResult, LogsTable
 
 from shared.cloud.pace import Pace
 from shared.cloud.telemetry import LogAnalytics
-from shared.core.model import Answer, Rule, Sight
+from shared.core.telemetry import Answer, Rule, Sight
 from tests.contracts.shop import FIRST_BIN, T0, question
 
 

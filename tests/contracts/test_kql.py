@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.cloud import kql
-from shared.core.model import Rule
+from shared.core.telemetry import Rule
 from shared.errors import RefusedError
 from tests.contracts.shop import question
 

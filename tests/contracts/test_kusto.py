@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from sandbox.kusto import Diagnostic, KustoError, KustoParser, Reading, Schema
 from shared.cloud import kql
-from shared.core.model import Rule
 from shared.core.questions import Question
+from shared.core.telemetry import Rule
 from shared.errors import RefusedError
 from tests.contracts.shop import question
 

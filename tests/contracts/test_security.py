@@ -17,7 +17,8 @@ from sandbox.faults import Fault, Kind
 from sandbox.servicebus import Broker, QueueSpec
 from shared.cloud import wiring
 from shared.cloud.probe import Check, perform
-from shared.core.model import Arm, EndpointSeen, Sight
+from shared.core.model import Arm, EndpointSeen
+from shared.core.telemetry import Sight
 from shared.core.weights import Write
 from shared.errors import ForbiddenError, LinnetError, UnreachableError
 from shared.ports import World

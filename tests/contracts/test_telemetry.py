@@ -11,8 +11,8 @@ import pytest_asyncio
 from sandbox.azure import LocalAzure, LocalOptions
 from sandbox.faults import Fault, Kind
 from shared.cloud.wiring import AzureWorld
-from shared.core.model import ArmBin, BinSeen, Rule, Sight
 from shared.core.questions import Question
+from shared.core.telemetry import ArmBin, BinSeen, Rule, Sight
 from tests.contracts.shop import (
     EMPTY,
     FIRST_BIN,

@@ -11,7 +11,8 @@ from sandbox.azure import LocalAzure
 from sandbox.faults import Fault, Kind
 from shared.cloud import traffic
 from shared.cloud.wiring import AzureWorld
-from shared.core.model import Arm, EndpointSeen, ProfileSeen, Sight
+from shared.core.model import Arm, EndpointSeen, ProfileSeen
+from shared.core.telemetry import Sight
 from shared.core.weights import Write
 from shared.errors import RefusedError, UnreachableError
 from tests.contracts.shop import PROFILE, SUBSCRIPTION, profile, settings, wired

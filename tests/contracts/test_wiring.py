@@ -12,7 +12,7 @@ from sandbox.azure import LocalAzure
 from sandbox.servicebus import Broker, QueueSpec
 from shared.cloud import loopback, wiring
 from shared.cloud.notices import LogNotices
-from shared.core.model import Sight
+from shared.core.telemetry import Sight
 from shared.errors import RefusedError
 from shared.ports import World
 from shared.settings import Settings

@@ -9,7 +9,8 @@ import pytest
 from controllers import inbox
 from controllers.turn import release
 from sandbox.memory_store import Stage
-from shared.core.model import FINAL, Phase, Sight, TrafficSeen
+from shared.core.model import FINAL, Phase, TrafficSeen
+from shared.core.telemetry import Sight
 from shared.errors import RefusedError, UnreachableError
 from tests.given import PROFILE, pair
 from tests.town import Town, alert_document, plan_document, settings

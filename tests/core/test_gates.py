@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from shared.core import gates
-from shared.core.model import Arm, EndpointSeen, Phase, ProfileSeen, Sight, TrafficSeen
+from shared.core.model import Arm, EndpointSeen, Phase, ProfileSeen, TrafficSeen
+from shared.core.telemetry import Sight
 from shared.core.weights import Write
 from tests.given import Walk, pair, profile, saw
 

@@ -20,7 +20,8 @@ from shared.core.events import (
     TurnFailed,
 )
 from shared.core.machine import MOVES, ImpossibleMoveError, Move, No
-from shared.core.model import FINAL, Answer, Phase, Sight, TrafficSeen
+from shared.core.model import FINAL, Phase, TrafficSeen
+from shared.core.telemetry import Answer, Sight
 from tests.given import Walk, pair, plan, profile, saw, step
 
 

@@ -16,7 +16,8 @@ from shared.core.events import (
     TurnFailed,
 )
 from shared.core.judge import Kind
-from shared.core.model import Answer, Arm, Outcome, Pair, Phase, ProbeSeen, Sight, TrafficSeen
+from shared.core.model import Arm, Outcome, Pair, Phase, ProbeSeen, TrafficSeen
+from shared.core.telemetry import Answer, Sight
 from tests.given import Walk, pair, plan, profile, saw, step
 
 FAILED_LOOK = TrafficSeen(Sight.FAILED, "503 from ARM")

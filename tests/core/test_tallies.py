@@ -6,11 +6,12 @@ import pytest
 
 from shared.core import tallies
 from shared.core.events import HoldAsked, ResumeAsked, Ticked
-from shared.core.model import Phase, Plan, Sight, Step, TrafficSeen
+from shared.core.model import Phase, Plan, Step, TrafficSeen
 from shared.core.redact import Redaction
 from shared.core.rules import Rules
 from shared.core.shadow import SHADOW_RULES, Judged, Margins, Shadow
 from shared.core.tally import Place, Tally, counted
+from shared.core.telemetry import Sight
 from tests.given import Walk, plan, step
 
 SHADOW = Shadow(

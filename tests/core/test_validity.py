@@ -16,7 +16,7 @@ import pytest
 
 from shared.core import evidence, judge, questions, stats
 from shared.core.judge import Counts, Evidence, Kind, Risk, Step
-from shared.core.model import Answer, ArmBin, BinSeen, Sight
+from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
 
 SEED = 20_240_229
 SURPRISE = 1e-3

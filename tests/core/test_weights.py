@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from shared.core import weights
 from shared.core.gates import unseen_writes
-from shared.core.model import Arm, Pair, Sight, TrafficSeen, newborn
+from shared.core.model import Arm, Pair, TrafficSeen, newborn
+from shared.core.telemetry import Sight
 from shared.core.weights import Write
 from tests.given import START_S, plan
 

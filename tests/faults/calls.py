@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.memory_store import Stage
-from shared.core.model import Answer, Pair, ProbeSeen, Rollout, Sight, TrafficSeen
+from shared.core.model import Pair, ProbeSeen, Rollout, TrafficSeen
+from shared.core.telemetry import Answer, Sight
 from tests.faults.posts import Post
 
 PLANTED = KeyError("planted fault")

@@ -16,18 +16,9 @@ from sandbox.memory import MemoryTraffic, MemoryWorld, memory_world
 from sandbox.memory_store import Hook, MemoryStore, no_fault
 from shared import record
 from shared.core import weights
-from shared.core.model import (
-    Answer,
-    Arm,
-    ArmBin,
-    BinSeen,
-    Pair,
-    Phase,
-    ProfileSeen,
-    Rollout,
-    Sight,
-)
+from shared.core.model import Arm, Pair, Phase, ProfileSeen, Rollout
 from shared.core.questions import Question
+from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
 from shared.errors import UnreachableError
 from shared.ports import HistoryRow, Message, Stored
 from tests.faults.loop import SteppedLoop

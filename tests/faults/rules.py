@@ -11,7 +11,8 @@ from typing import Any
 from shared.core import weights
 from shared.core.events import AbortAsked, AlertFired, PromoteAsked, Ticked, TurnFailed
 from shared.core.judge import Kind, Verdict
-from shared.core.model import EndpointSeen, Pair, Phase, Rollout, Sight
+from shared.core.model import EndpointSeen, Pair, Phase, Rollout
+from shared.core.telemetry import Sight
 from shared.ports import HistoryRow
 from tests.faults import place as places
 

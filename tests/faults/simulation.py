@@ -17,7 +17,8 @@ from typing import Any
 from controllers import inbox
 from controllers.tick import tick
 from sandbox.memory_store import Stage
-from shared.core.model import Sight, TrafficSeen
+from shared.core.model import TrafficSeen
+from shared.core.telemetry import Sight
 from shared.errors import ConflictError, UnreachableError
 from shared.ports import Message
 from tests.faults import place as places

@@ -18,7 +18,8 @@ from shared import record
 from shared.core import questions, risk, weights
 from shared.core.events import Event, StartAsked
 from shared.core.machine import decide
-from shared.core.model import AlertMatch, Plan, Rule, Source, Step, newborn, step_name
+from shared.core.model import AlertMatch, Plan, Step, newborn, step_name
+from shared.core.telemetry import Rule, Source
 from shared.errors import RefusedError
 from shared.wire import Alert, Ask, Start, read_alert, read_command, read_plan
 
