@@ -135,7 +135,7 @@ def _evidence_problems(plan: Plan, ticked: Ticked) -> list[str]:
             f"telemetry shows no request with {arms.column} = {arms.stable!r} "
             f"in the last {plan.source.lookback_s:.0f} s: there is nothing to compare with"
         )
-        bare = f"; {answer.unlabelled:.0%} of the rows carry no {arms.column}"
+        bare = f"; {100 * answer.unlabelled:.0f} % of the rows carry no {arms.column}"
         return [nothing + (bare if answer.unlabelled else "")]
     return [*_unknown_limits(plan, answer), *_unknown_clients(plan, answer)]
 
@@ -154,8 +154,8 @@ def _unknown_clients(plan: Plan, answer: Answer) -> list[str]:
     if plan.source.client is None or answer.keyless <= MOST_KEYLESS:
         return []
     unknown = (
-        f"evidence.client: {answer.keyless:.0%} of the rows carry no {plan.source.client}, at most "
-        f"{MOST_KEYLESS:.0%} may; let the application set it, name another column, or leave "
+        f"evidence.client: {100 * answer.keyless:.0f} % of the rows carry no {plan.source.client}, "
+        f"at most {100 * MOST_KEYLESS:.0f} % may; let the application set it, name another column, or leave "
         "client out and requests are counted"
     )
     return [unknown]
