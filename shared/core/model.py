@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from shared.core.judge import Counts, Evidence, Verdict
 from shared.core.shadow import Shadow
-from shared.core.telemetry import Advice, Sight, Source
+from shared.core.telemetry import Advice, Sight, Source, Standard
 
 
 class Phase(StrEnum):
@@ -166,7 +166,8 @@ class Rollout:
     `places` is where stable and canary pointed at the start, `kinds` their endpoint types. Of a
     dark launch: how many samples were compared, how many of them with stable too, where stable
     differs from itself, and the salt of what is hidden. `thresholds_ms` are the limits of rules
-    that name a quantile, frozen at the start; `advice` is what people should know besides.
+    that name a quantile, frozen at the start, as is `standard`, how requests count by their strata;
+    `advice` is what people should know besides.
     """
 
     name: str
@@ -206,6 +207,7 @@ class Rollout:
     noisy: tuple[str, ...] = ()
     salt: str = ""
     thresholds_ms: Mapping[str, float] | None = None
+    standard: Standard | None = None
     advice: tuple[Advice, ...] = ()
 
 

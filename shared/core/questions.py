@@ -13,7 +13,7 @@ from shared.core import judge, stats
 from shared.core.judge import Counts, Evidence
 from shared.core.model import Phase, Plan, Rollout
 from shared.core.shadow import SHADOW_RULES
-from shared.core.telemetry import Answer, ArmBin, Rule, Sight, Source
+from shared.core.telemetry import Answer, ArmBin, Rule, Sight, Source, Standard
 
 # A look never asks for more than this; after an outage the rest comes with the next looks.
 MAX_BINS = 240
@@ -35,6 +35,7 @@ class Question:
 
     `thresholds_ms` are the frozen limits of rules that name a quantile; None asks for the
     quantiles. `step_bin` is the first bin of the step, from which affected clients are followed.
+    `standard` is how requests count by their strata.
     """
 
     source: Source
@@ -43,6 +44,7 @@ class Question:
     to_bin: int
     thresholds_ms: Mapping[str, float] | None = None
     step_bin: int | None = None
+    standard: Standard | None = None
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -87,6 +89,7 @@ def needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
         min(last, first + MAX_BINS),
         thresholds_ms=rollout.thresholds_ms or {},
         step_bin=step_bin,
+        standard=rollout.standard,
     )
 
 
@@ -99,6 +102,13 @@ def _followed_from(plan: Plan, rollout: Rollout) -> int | None:
         return None
     floors = [evidence.step_floor for evidence in (rollout.evidence or {}).values()]
     return max(min(floors), read_up_to(rollout) - DAY_S // rollout.bin_s)
+
+
+def strata_needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
+    """The strata to look at before the start, over the same past as all else; None without any."""
+    if rollout.phase is not Phase.PENDING or not plan.source.strata:
+        return None
+    return needed(plan, rollout, at_s)
 
 
 def levels_needed(plan: Plan, rollout: Rollout, at_s: float) -> LevelQuestion | None:
