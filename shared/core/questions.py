@@ -112,14 +112,23 @@ def strata_needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
 
 
 def levels_needed(plan: Plan, rollout: Rollout, at_s: float) -> LevelQuestion | None:
-    """The gauges to look at now: bins of this step's bake that are over and, by now, complete."""
+    """The gauges to look at now: bins of this step's bake that are over and, by now, complete.
+
+    They are asked for once a bin, since every look is kept with all that it saw.
+    """
     baking = rollout.phase in {Phase.BAKING, Phase.HELD} and rollout.wanted_percent > 0
     if not (baking and plan.source.gauges and rollout.bake_since_s is not None):
         return None
-    first = ceil(rollout.bake_since_s / LEVEL_BIN_S)
-    last = bin_at(at_s - plan.source.ingestion_delay_s, LEVEL_BIN_S)
-    first = max(first, last - MAX_LEVEL_BINS)
-    return LevelQuestion(plan.source, LEVEL_BIN_S, first, last) if first < last else None
+    last = _level_bins_before(plan, at_s)
+    first = max(ceil(rollout.bake_since_s / LEVEL_BIN_S), last - MAX_LEVEL_BINS)
+    known = _level_bins_before(plan, rollout.looked_at_s or 0.0)
+    new = first < last and known < last
+    return LevelQuestion(plan.source, LEVEL_BIN_S, first, last) if new else None
+
+
+def _level_bins_before(plan: Plan, at_s: float) -> int:
+    """Bins of gauges with a lower index were complete at this moment."""
+    return bin_at(at_s - plan.source.ingestion_delay_s, LEVEL_BIN_S)
 
 
 def bin_at(at_s: float, bin_s: int) -> int:
