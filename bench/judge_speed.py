@@ -112,11 +112,11 @@ def decision_task(name: str, requests: float) -> Task:
     served, bad = rule.step.canary_events, rule.step.canary_bad
 
     def ours() -> Sequence[float]:
-        least = margin(rule.rollout, SHARE, RISK)
+        least, shown = margin(rule.rollout, SHARE, RISK), stats.profile(rule.step_table)
         return (
-            stats.log_e_worse(rule.rollout_table, RISK.worse_than),
-            stats.log_e_worse(rule.step_table, RISK.worse_than),
-            *routes(rule.step_table, (served, bad), least, RISK.tolerance / SHARE),
+            stats.log_e_worse(stats.profile(rule.rollout_table), RISK.worse_than),
+            stats.log_e_worse(shown, RISK.worse_than),
+            *routes(shown, (served, bad), least, RISK.tolerance / SHARE),
         )
 
     def theirs() -> Sequence[float]:

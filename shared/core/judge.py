@@ -207,12 +207,17 @@ def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) 
     elif step.next_share and not step.final:
         least = margin(sealed.rollout, step.next_share, risk)
         canary = sealed.step.canary_events, sealed.step.canary_bad
-        ok, absolute = routes(sealed.step_table, canary, least, risk.tolerance / step.next_share)
+        ok, absolute = routes(
+            stats.profile(sealed.step_table), canary, least, risk.tolerance / step.next_share
+        )
     good = frozen > 0 and over < fail_bound(risk) if step.final else _shown(ok, absolute, risk)
     bins = sealed.step_bins + (sealed.lone_bins if step.final else 0)
-    rollout = stats.log_e_worse(every.rollout_table, risk.worse_than)
-    recent = over if step.final else stats.log_e_worse(every.step_table, risk.worse_than)
-    low, high = stats.ratio_interval(every.rollout_table, 0.05)
+    seen = stats.profile(every.rollout_table)
+    rollout = stats.log_e_worse(seen, risk.worse_than)
+    recent = (
+        over if step.final else stats.log_e_worse(stats.profile(every.step_table), risk.worse_than)
+    )
+    low, high = stats.ratio_interval(seen, 0.05)
     weighing = Weighing(
         rule=rule,
         counts=every.rollout,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from shared.core import stats
 from shared.core.evidence import Counts, Evidence, total
-from shared.core.stats import Table
+from shared.core.stats import Profile
 
 MIN_BINS = 3
 MOST_BINS = 100_000
@@ -44,10 +44,10 @@ def margin(seen: Counts, next_share: float, risk: Risk) -> float:
 
 
 def routes(
-    table: Table, canary: tuple[float, float], least_ratio: float, least_rate: float
+    shown: Profile, canary: tuple[float, float], least_ratio: float, least_rate: float
 ) -> tuple[float, float]:
     """Log e-values of both routes: below the ratio, below the rate; `canary` is (events, bad)."""
-    return stats.log_e_ok(table, least_ratio), stats.log_e_absolute(*canary, least_rate)
+    return stats.log_e_ok(shown, least_ratio), stats.log_e_absolute(*canary, least_rate)
 
 
 def objective(evidence: Evidence, risk: Risk) -> float:
@@ -87,7 +87,7 @@ def bins_to_pass(
     def passes(bins: int) -> bool:
         seen = Counts(stable * bins, stable * bins * bad_rate)
         evidence = routes(
-            tuple([bins * cell for cell in table]),
+            stats.profile(tuple([bins * cell for cell in table])),
             (canary * bins, canary * bins * bad_rate),
             margin(seen, next_share, risk),
             risk.tolerance / next_share,
