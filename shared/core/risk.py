@@ -72,14 +72,19 @@ def stable_is_bad(evidence: Evidence, baseline: Counts, risk: Risk) -> bool:
 
 
 def bins_to_pass(
-    stable_events_per_bin: float, bad_rate: float, share: float, next_share: float, risk: Risk
+    events_per_bin: float,
+    bad_rate: float,
+    share: float,
+    next_share: float,
+    risk: Risk,
+    at_least: int = MIN_BINS,
 ) -> float | None:
     """How many bins a canary as good as stable needs for a pass, if every bin is as expected.
 
-    `stable_events_per_bin` is all traffic: what stable serves before the start. Chance and
-    clustered failures make it longer. None: not within 100 000 bins.
+    `events_per_bin` is all traffic: what stable serves before the start. Chance and clustered
+    failures make it longer. Fewer than `at_least` are not looked for. None: not within 100 000.
     """
-    stable, canary = stable_events_per_bin * (1 - share), stable_events_per_bin * share
+    stable, canary = events_per_bin * (1 - share), events_per_bin * share
     if stable <= 0 or canary <= 0:
         return None
     table = stats.log_likelihoods(stable, stable * bad_rate, canary, canary * bad_rate)
@@ -94,7 +99,8 @@ def bins_to_pass(
         )
         return max(evidence) >= pass_bound(risk)
 
-    low, high = MIN_BINS - 1, MIN_BINS
+    high = max(MIN_BINS, min(at_least, MOST_BINS))
+    low = high - 1
     while not passes(high):
         if high == MOST_BINS:
             return None
