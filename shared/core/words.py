@@ -45,7 +45,9 @@ def alone(counts: Counts, objective: float, unit: str) -> str:
     return f"at 100 % canary {canary} where at most {percent(objective)} was expected"
 
 
-def times(ratio: float | None, low: float, high: float | None) -> str:
+def times(
+    ratio: float | None, low: float, high: float | None, often: str = " times as often"
+) -> str:
     """The likeliest ratio with its interval: "2.1 times as often (1.3 to 3.5)"; empty if unknown.
 
     Where the data name no likeliest, as when an arm had nothing bad, a bound alone is said.
@@ -55,9 +57,9 @@ def times(ratio: float | None, low: float, high: float | None) -> str:
     else:
         bounds = f"{low:g} to {high:g}" if low else f"at most {high:g}"
     if ratio is None:
-        return f"{bounds} times as often" if bounds else ""
+        return f"{bounds}{often}" if bounds else ""
     likeliest = f"{ratio:.0f}" if ratio >= _TENTHS_BELOW else f"{ratio:.1f}"
-    return f"{likeliest} times as often{f' ({bounds})' if bounds else ''}"
+    return f"{likeliest}{often}{f' ({bounds})' if bounds else ''}"
 
 
 def compared(counts: Counts, often: str, unit: str) -> str:

@@ -1,14 +1,16 @@
 """What verdicts say: the unit, numbers that fit each other, briefly, and what would help."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core import judge, words
+from shared.core import judge, sights, words
 from shared.core.judge import Counts, Kind
+from shared.core.model import Phase, Rollout
 from tests.weighed import HARM, QUIET, RISK, one, seen, step
 
 LONGEST = 300
@@ -48,6 +50,17 @@ def test_the_evidence_of_no_harm_names_its_route(
     assert shown.route == route
     assert shown.no_harm == max(shown.ok, shown.absolute)
     assert ("times stable" in verdict.sentence) == (route == "ratio")
+
+
+@pytest.mark.parametrize(
+    ("at_s", "lag_s"), [(599.0, None), (600.0, 0.0), (661.5, 61.5)], ids=["before", "at once", "on"]
+)
+def test_the_lag_is_the_age_of_the_newest_complete_bin(at_s: float, lag_s: float | None) -> None:
+    """Of the rule that is furthest behind; None until the first bin has begun, or without rules."""
+    rules = {"errors": judge.fold(judge.begin(10), 12), "slow": judge.begin(10)}
+    rollout = Rollout("shop", Phase.BAKING, 0.0, 0.0, "ada", "", bin_s=60, evidence=rules)
+    assert sights.lag_s(rollout, at_s) == lag_s
+    assert sights.lag_s(replace(rollout, evidence=None), at_s) is None
 
 
 @pytest.mark.parametrize("unit", ["requests", "clients", "samples"])
