@@ -55,6 +55,9 @@ def look(
         steps=len(plan.steps),
         sealed_before=questions.read_up_to(rollout),
         final=rollout.wanted_percent == FULL and rollout.bake_since_s is not None,
+        unit="samples" if shadow else "clients" if plan.source.client else "requests",
+        bin_s=rollout.bin_s,
+        bake_max_s=0.0 if shadow else plan.steps[rollout.step].bake_max_s,
     )
     verdict = judge.weigh(
         rollout.evidence or {},
@@ -64,7 +67,14 @@ def look(
         objectives=rollout.objectives,
         margins=shadow.margins.by_rule() if shadow else {},
     )
+    verdict = replace(verdict, lag_s=lag_s(rollout, event.at_s))
     return replace(rollout, verdict=verdict), verdict
+
+
+def lag_s(rollout: Rollout, at_s: float) -> float | None:
+    """How old the newest complete bin is; None before the first one has begun."""
+    age_s = at_s - questions.read_up_to(rollout) * rollout.bin_s
+    return age_s if rollout.evidence and age_s >= 0 else None
 
 
 def claimed_by_another(rollout: Rollout, event: Ticked) -> str:
