@@ -6,7 +6,7 @@ Three ends: ready, refused (with every reason), or waiting because something cou
 from dataclasses import dataclass, replace
 from math import ceil
 
-from shared.core import gates, judge, questions, weights
+from shared.core import exposures, gates, judge, questions, weights
 from shared.core.events import Ticked
 from shared.core.model import Pair, Plan, Rollout
 from shared.core.telemetry import Sight
@@ -41,7 +41,7 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
     pair = gates.pair_of(plan, profile)
     if profile is None or pair is None or ticked.answer is None:
         raise ValueError("a rollout is prepared only from a look that saw profile and telemetry")
-    bin_s = questions.block_s(plan.source, profile.ttl_s)
+    bin_s, rules = questions.block_s(plan.source, profile.ttl_s), plan.source.rules
     return replace(
         rollout,
         before=pair,
@@ -51,7 +51,8 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
         scale=scale_for(plan, pair),
         ttl_s=profile.ttl_s,
         bin_s=bin_s,
-        baseline=questions.baseline(plan, ticked.answer),
+        baseline=exposures.baseline(rules, ticked.answer.bins),
+        bad_weights=exposures.of_lookback(rules, ticked.answer.bins),
         last_row_s=ticked.answer.newest_s,
         moved_at_s=ticked.at_s,
     )

@@ -5,7 +5,8 @@ Nothing here decides; `looks` does, phase by phase.
 
 from dataclasses import replace
 
-from shared.core import gates, judge, questions, tallies, tally
+from shared.core import advice, gates, judge, learning, questions, tallies, tally
+from shared.core.blindness import blindness
 from shared.core.events import Ticked
 from shared.core.judge import Kind, Verdict
 from shared.core.model import Plan, Rollout
@@ -42,8 +43,9 @@ def look(
     """What was learnt, and the verdict on it; `share` is what a pass would give the canary."""
     shadow = plan.steps[rollout.step].shadow
     if shadow is None:
-        rollout = questions.learn(plan, rollout, event.answer, event.at_s)
-        blind = questions.blindness(plan, rollout, event.answer, event.at_s)
+        rollout = learning.learn(plan, rollout, event.answer, event.at_s)
+        rollout = learning.learn_levels(plan, rollout, event.levels, event.at_s)
+        blind = blindness(plan, rollout, event.answer, event.at_s)
     else:
         share = None if share is None else 1.0
         rollout = tallies.learn(shadow, rollout, event.tally, event.at_s)
@@ -64,7 +66,8 @@ def look(
         objectives=rollout.objectives,
         margins=shadow.margins.by_rule() if shadow else {},
     )
-    return replace(rollout, verdict=verdict), verdict
+    said = advice.given(plan, rollout, event.answer, event.levels)
+    return replace(rollout, verdict=verdict, advice=said), verdict
 
 
 def claimed_by_another(rollout: Rollout, event: Ticked) -> str:

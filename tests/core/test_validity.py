@@ -9,14 +9,16 @@ since then few rollouts show a breach.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from random import Random
 from typing import Any
 
 import pytest
 
-from shared.core import evidence, judge, questions, stats
+from shared.core import evidence, exposures, judge, stats
+from shared.core.exposures import UNKNOWN, BadWeight, BadWeights
 from shared.core.judge import Counts, Evidence, Kind, Risk, Step
-from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
+from shared.core.telemetry import ArmBin, BinSeen
 
 SEED = 20_240_229
 SURPRISE = 1e-3
@@ -72,6 +74,11 @@ MANY_STEPS = replace(
     runs=30,
 )
 MANY_RULES = replace(EDGE, rules=10, looks=12, bins_a_look=10)
+# One failure a bin, none of them sampled away, nine in ten of the other rows: good releases.
+LONE = replace(EDGE, chance=0.05, thetas=(1.0,), share=0.1, kept=(0.1, 0.1), exempt=True)
+LONE = replace(LONE, bins_a_look=10, risk=Risk(false_rollback=0.05))
+# The same service with a canary five times worse.
+LONE_HARM = replace(LONE, thetas=(5.0,), at_least=True, chance=0.95, runs=20)
 # Five times worse: at once, or from the second step on, with failures that show late (time-outs).
 HARM = replace(CROWDED, thetas=(5.0,), at_least=True, chance=0.95, runs=20)
 LATE_HARM = replace(
@@ -101,6 +108,7 @@ SILENT = World(
 WORLDS = {
     "a good release with clustered failures is not rolled back": CROWDED,
     "nor one whose failures alone escape the sampling": EXEMPT,
+    "nor one with one such failure a bin": LONE,
     "nor one at the edge of what is worse, look after look": EDGE,
     "nor one there, step after step": MANY_STEPS,
     "nor one there, by one of many rules": MANY_RULES,
@@ -108,6 +116,20 @@ WORLDS = {
     "one that turns bad late is not passed on its old merit": LATE_HARM,
     "a sampled service that is all but silent is not passed for that": SILENT,
 }
+
+
+KEPT = list(product((1.0, 0.1), repeat=2))
+
+
+@pytest.mark.parametrize("exempt", [True, False], ids=["exempt", "sampled too"])
+@pytest.mark.parametrize("kept", KEPT, ids=[f"{1 / s:g} to {1 / c:g}" for s, c in KEPT])
+def test_lone_failures_are_weighed_alike_however_the_arms_are_sampled(
+    kept: tuple[float, float], *, exempt: bool
+) -> None:
+    """Good releases stay, those five times worse go; sampled failures only take more bins."""
+    for world in (LONE, LONE_HARM):
+        more = 10 if exempt else 20
+        assert holds(replace(world, kept=kept, exempt=exempt, bins_a_look=more))
 
 
 @pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
@@ -119,21 +141,28 @@ def test_a_promise_is_kept_in_its_world(world: World) -> None:
 # --- planted faults -------------------------------------------------------------------------------
 
 
-def arms_swapped(answer: Answer, rule: int) -> Iterator[tuple[int, Counts]]:
+def arms_swapped(
+    bins: Iterable[BinSeen], rule: int, known: BadWeights
+) -> Iterator[tuple[int, Counts]]:
     """The exposures of the arms are mixed up."""
-    for index, seen in COUNTED(answer, rule):
+    for index, seen in COUNTED(bins, rule, known):
         events = seen.canary_events, seen.stable_events
         yield index, replace(seen, stable_events=events[0], canary_events=events[1])
 
 
-def item_counts_as_events(arm: ArmBin, rule: int) -> tuple[float, float]:
+def item_counts_as_events(arm: ArmBin, rule: int, *_: BadWeight) -> tuple[float, float]:
     """Each row counts as often as its item count says."""
     return arm.items, arm.bad[rule]
 
 
-def rows_as_exposure(arm: ArmBin, rule: int) -> tuple[float, float]:
+def rows_as_exposure(arm: ArmBin, rule: int, *_: BadWeight) -> tuple[float, float]:
     """Rows are taken for requests although failures are kept more often."""
     return arm.rows, arm.bad_rows[rule]
+
+
+def rows_where_none_is_bad(usual: float, *_: BadWeight) -> float:
+    """A bin without a failure counts as its rows, as if failures were sampled like the rest."""
+    return usual
 
 
 def evidence_forgotten(known: Evidence, bins: Iterable[tuple[int, Counts]]) -> Evidence:
@@ -168,11 +197,12 @@ def budget_each_step(rollout: float, recent: float, _: int) -> float:
     return MIXED(rollout, recent, 1)
 
 
-COUNTED, FOLD, MIXED = questions.counted, evidence.fold, judge._mixed
+COUNTED, FOLD, MIXED = exposures.counted, evidence.fold, judge._mixed
 FAULTS: dict[str, tuple[Any, str, Any, World]] = {
-    "exposures swapped": (questions, "counted", arms_swapped, HARM),
-    "item counts as events": (questions, "exposure", item_counts_as_events, SILENT),
-    "rows as exposure": (questions, "exposure", rows_as_exposure, EXEMPT),
+    "exposures swapped": (exposures, "counted", arms_swapped, HARM),
+    "item counts as events": (exposures, "exposure", item_counts_as_events, SILENT),
+    "rows as exposure": (exposures, "exposure", rows_as_exposure, EXEMPT),
+    "rows where no failure is": (exposures, "_expected_weight", rows_where_none_is_bad, LONE),
     "evidence reset at each look": (judge, "gather", evidence_forgotten, HARM),
     "step never reset": (judge, "start_step", step_never_reset, LATE_HARM),
     "clusters unheard of": (stats, "_SCALES", [1e9] * len(stats.RHOS[1:]), CROWDED),
@@ -227,12 +257,14 @@ def happens(world: World, dice: Random) -> bool:
     """One rollout: whether a look of the steps that count ends in the event."""
     rules = {f"rule {at}": judge.begin(0) for at in range(world.rules)}
     bins: dict[str, list[BinSeen]] = {rule: [] for rule in rules}
+    weights = dict.fromkeys(rules, (UNKNOWN, UNKNOWN))
     for step, theta in enumerate(world.thetas):
         rules = {name: judge.start_step(rule, at_bin(bins)) for name, rule in rules.items()}
         for _ in range(world.looks):
             for name in rules:
                 bins[name] += drawn(world, theta, at_bin({name: bins[name]}), dice)
-                rules[name] = learn(world, rules[name], bins[name])
+                known = rules[name], weights[name]
+                rules[name], weights[name] = learn(world, known, bins[name])
             kind = verdict(world, rules)
             if kind is world.event and step >= world.counted_from:
                 return True
@@ -252,12 +284,16 @@ def verdict(world: World, rules: dict[str, Evidence]) -> Kind:
     return judge.weigh(rules, Step(world.next_share, len(world.thetas), sealed), world.risk).kind
 
 
-def learn(world: World, known: Evidence, bins: Sequence[BinSeen]) -> Evidence:
+def learn(
+    world: World, known: tuple[Evidence, BadWeights], bins: Sequence[BinSeen]
+) -> tuple[Evidence, BadWeights]:
     """One rule's evidence after one more answer; the canary's newest bins lack their failures."""
+    before, weights = known
     sealed = len(bins) - world.late
-    asked = (as_seen(each, complete=each.index < sealed) for each in bins[known.floor :])
-    seen = questions.counted(Answer(Sight.SEEN, bins=tuple(asked)), 0)
-    return evidence.fold(judge.gather(known, seen), sealed)
+    asked = [as_seen(each, complete=each.index < sealed) for each in bins[before.floor :]]
+    complete = [each for each in asked if each.index < sealed]
+    gathered = judge.gather(before, exposures.counted(asked, 0, weights))
+    return evidence.fold(gathered, sealed), exposures.learnt(complete, 0, weights)
 
 
 def as_seen(each: BinSeen, *, complete: bool) -> BinSeen:
