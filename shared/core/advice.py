@@ -59,7 +59,7 @@ def _share(attendance: Attendance, asked: float) -> Advice:
     low, high = stats.ratio_interval(attendance.share_table, _RATIO_LEVEL)
     stable, canary = attendance.requests
     gets = f"the canary gets {words.percent(canary / (stable + canary))} of the requests"
-    where = f"{gets} where {100 * asked:g} % was asked for"
+    where = f"{gets} where {100 * asked:.3g} % was asked for"
     if low < _MOST_RATIO and (high is None or high > _LEAST_RATIO):
         return Advice("share", off=False, sentence=where)
     span = f"{low:g} to {high:g}" if high is not None else f"more than {low:g}"
@@ -68,7 +68,7 @@ def _share(attendance: Attendance, asked: float) -> Advice:
         if low < 1
         else "a few large clients or name servers may all have drawn the canary"
     )
-    return Advice("share", off=True, sentence=f"{where} ({span} times that share): {why}")
+    return Advice("share", off=True, sentence=f"{where} ({span} of its share): {why}")
 
 
 def _crowd(rule: str, crowd: Crowd) -> Advice | None:

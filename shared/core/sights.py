@@ -41,7 +41,7 @@ def look(
     plan: Plan, rollout: Rollout, event: Ticked, share: float | None
 ) -> tuple[Rollout, Verdict]:
     """What was learnt, and the verdict on it; `share` is what a pass would give the canary."""
-    shadow = plan.steps[rollout.step].shadow
+    before, shadow = rollout, plan.steps[rollout.step].shadow
     if shadow is None:
         rollout = learning.learn(plan, rollout, event.answer, event.at_s)
         rollout = learning.learn_levels(plan, rollout, event.levels, event.at_s)
@@ -66,8 +66,10 @@ def look(
         objectives=rollout.objectives,
         margins=shadow.margins.by_rule() if shadow else {},
     )
-    said = advice.given(plan, rollout, event.answer, event.levels)
-    return replace(rollout, verdict=verdict, advice=said), verdict
+    after = replace(rollout, verdict=verdict)
+    if after != before:  # new advice alone is worth no history row
+        after = replace(after, advice=advice.given(plan, after, event.answer, event.levels))
+    return after, verdict
 
 
 def claimed_by_another(rollout: Rollout, event: Ticked) -> str:
