@@ -52,7 +52,8 @@ def learn_levels(plan: Plan, rollout: Rollout, seen: Levels | None, at_s: float)
     if not plan.source.gauges:
         return rollout
     first = bin_at(rollout.phase_since_s, levels.LEVEL_BIN_S) + 1
-    end = bin_at(at_s - watermark.delay_s(plan, rollout), levels.LEVEL_BIN_S)
+    delay_s = max(watermark.delay_s(plan, rollout), plan.source.ingestion_delay_s)
+    end = bin_at(at_s - delay_s, levels.LEVEL_BIN_S)
     known = levels.learnt(plan.source.gauges, rollout.tilts or {}, seen, (first, end))
     return replace(rollout, tilts=known)
 
@@ -86,8 +87,8 @@ def _noted(plan: Plan, rollout: Rollout, answer: Answer, at_s: float) -> Rollout
     return replace(
         rollout,
         delay_s=watermark.learnt(plan, rollout, answer),
-        last_row_s=_later(rollout.last_row_s, every),
-        newest_of=(_later(stable, arms[0]), _later(canary, arms[1])),
+        last_row_s=_later(rollout.last_row_s, every, at_s),
+        newest_of=(_later(stable, arms[0], at_s), _later(canary, arms[1], at_s)),
     )
 
 
@@ -99,5 +100,7 @@ def _newest(told_s: Newest, bins: list[int], rollout: Rollout, at_s: float) -> N
     return min(at_s, max(ends)) if ends else None
 
 
-def _later(known_s: Newest, new_s: Newest) -> Newest:
-    return max(known_s or 0.0, new_s or 0.0) or None
+def _later(known_s: Newest, new_s: Newest, at_s: float) -> Newest:
+    """The later of two times; one from the look before the start may be yet to come as well."""
+    past = [each for each in (known_s, new_s) if each is not None and each <= at_s]
+    return max(past, default=None)

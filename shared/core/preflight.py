@@ -41,7 +41,7 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
     pair = gates.pair_of(plan, profile)
     if profile is None or pair is None or ticked.answer is None:
         raise ValueError("a rollout is prepared only from a look that saw profile and telemetry")
-    bin_s, rules = questions.block_s(plan.source, profile.ttl_s), plan.source.rules
+    bin_s = questions.block_s(plan.source, profile.ttl_s)
     return replace(
         rollout,
         before=pair,
@@ -51,10 +51,10 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
         scale=scale_for(plan, pair),
         ttl_s=profile.ttl_s,
         bin_s=bin_s,
-        baseline=exposures.baseline(rules, ticked.answer.bins),
-        bad_weights=exposures.of_lookback(rules, ticked.answer.bins),
+        baseline=questions.baseline(plan, ticked.answer),
         last_row_s=ticked.answer.newest_s,
         moved_at_s=ticked.at_s,
+        bad_weights=exposures.of_lookback(plan.source.rules, ticked.answer.bins),
     )
 
 

@@ -25,7 +25,7 @@ def learnt(plan: Plan, rollout: Rollout, answer: Answer) -> float:
         return delay_s(plan, rollout)
     if answer.lag_s is None:
         return usual_s
-    return max(usual_s / 2, min(_MOST_S, ceil(_SAFETY * answer.lag_s)))
+    return max(usual_s / 2, ceil(min(_MOST_S, _SAFETY * answer.lag_s)))
 
 
 def delay_s(plan: Plan, rollout: Rollout) -> float:

@@ -71,6 +71,19 @@ def test_a_row_from_the_future_does_not_hide_that_telemetry_stopped(
     assert "telemetry is late: the newest row is 720 s old" in walk.rollout.sentence
 
 
+def test_a_row_from_the_future_in_the_look_before_the_start_hides_nothing() -> None:
+    """A clock of stable is hours ahead already then."""
+    walk = minutes(plan=LONG)
+    told = walk.answer()
+    assert told is not None
+    walk.tick(answer=replace(told, newest_s=walk.now_s + 9 * 3600))
+    walk.bake()
+    stopped = replace(told, bins=(), newest_s=None)
+    for _ in range(15):
+        walk.look(answer=stopped)
+    assert "telemetry is late" in walk.rollout.sentence
+
+
 def test_a_row_a_few_seconds_ahead_counts_as_now() -> None:
     """It is in the bin that has begun, and there it is no older than the look."""
     walk = minutes(plan=LONG).bake()

@@ -16,7 +16,15 @@ LONG = minutes_plan(steps=(step(10, min_s=36_000, max_s=72_000), step(100)))
 
 @pytest.mark.parametrize(
     ("lag_s", "delay_s"),
-    [(None, 300), (0, 150), (90.2, 181), (200, 400), (1200, 2400), (86_400, 3600)],
+    [
+        (None, 300),
+        (0, 150),
+        (90.2, 181),
+        (200, 400),
+        (1200, 2400),
+        (86_400, 3600),
+        (float("inf"), 3600),
+    ],
 )
 def test_the_delay_is_twice_the_lag_within_bounds(lag_s: float | None, delay_s: float) -> None:
     """Not below half of what the plan says, not above an hour, and the plan's without a lag."""
