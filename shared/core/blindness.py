@@ -38,17 +38,23 @@ def silence(plan: Plan, rollout: Rollout, at_s: float) -> str:
     if attendance is None or since_s is None:
         return ""
     share = share_in_force(rollout)
-    odds = share / (1 - share) if 0 < share < 1 else 1.0
-    of_stable = 1 / odds if share < 1 else 0.0
     patience_s = watermark.patience_s(plan, rollout)
     for arm, missed, expected, newest_s in (
-        ("canary", attendance.missed[1], odds, rollout.newest_of[1]),
-        ("stable version", attendance.missed[0], of_stable, rollout.newest_of[0]),
+        ("canary", attendance.missed[1], _for_each(share), rollout.newest_of[1]),
+        ("stable version", attendance.missed[0], _for_each(1 - share), rollout.newest_of[0]),
     ):
         quiet_s = at_s - max(newest_s or 0.0, since_s)
         if quiet_s > patience_s and missed.rows * expected >= _LEAST_EXPECTED:
             return _nothing_of(arm, quiet_s, missed, expected)
     return ""
+
+
+def _for_each(share: float) -> float:
+    """How many requests an arm with this share should have for each of the other's.
+
+    One with all the traffic has at least as many as still reach the other by old DNS answers.
+    """
+    return share / (1 - share) if share < 1 else 1.0
 
 
 def _nothing_of(arm: str, quiet_s: float, missed: Missed, expected: float) -> str:

@@ -6,11 +6,10 @@ minute, chance alone would speak against the canary half of the time. Nothing is
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log
 
 from shared.core import stats, words
-from shared.core.judge import Risk
-from shared.core.stats import EMPTY_TABLE, Table
+from shared.core.risk import Risk, fail_bound
+from shared.core.stats import Table
 from shared.core.telemetry import Advice, Gauge, Level, Levels, Sight
 
 LEVEL_BIN_S = 900
@@ -20,12 +19,14 @@ _WORSE_THAN = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Tilt:
-    """The quarters of one gauge so far: how many, in how many the canary was over; the next bin."""
+    """The quarters of one gauge so far: how many, in how many the canary was over; the next bin.
+
+    No more is needed: one quarter's likelihoods are like another's of the same outcome.
+    """
 
     next_bin: int
     bins: int = 0
     over: int = 0
-    table: Table = EMPTY_TABLE
 
 
 def learnt(
@@ -51,7 +52,7 @@ def advice(gauge: Gauge, tilt: Tilt, seen: Levels | None, risk: Risk) -> Advice:
     if seen is not None and seen.sight is Sight.FAILED:
         unseen = f"{gauge.name}: the levels could not be asked: {seen.reason}; advice only"
         return Advice(gauge.name, off=False, sentence=unseen)
-    evidence, needed = stats.log_e_worse(tilt.table, _WORSE_THAN), log(1 / risk.false_rollback)
+    evidence, needed = stats.log_e_worse(_likelihoods(tilt), _WORSE_THAN), fail_bound(risk)
     sentence = (
         f"{gauge.name}: the canary's level was more than {100 * gauge.above:g} % over stable's in "
         f"{tilt.over} of {tilt.bins} quarters of an hour; "
@@ -61,20 +62,19 @@ def advice(gauge: Gauge, tilt: Tilt, seen: Levels | None, risk: Risk) -> Advice:
 
 
 def _with(known: Tilt, levels: tuple[Level, ...], above: float, end: int) -> Tilt:
-    over = [
+    higher = [
         level.canary > (1 + above) * level.stable
         for level in levels
         if known.next_bin <= level.index < end
         and level.canary is not None
         and level.stable is not None
     ]
-    tables = (
-        stats.log_likelihoods(1, 0, 1, 1) if each else stats.log_likelihoods(1, 1, 1, 0)
-        for each in over
-    )
-    return Tilt(
-        max(known.next_bin, end),
-        known.bins + len(over),
-        known.over + sum(over),
-        stats.add(known.table, *tables),
-    )
+    bins, over = known.bins + len(higher), known.over + sum(higher)
+    return Tilt(max(known.next_bin, end), bins, over)
+
+
+def _likelihoods(tilt: Tilt) -> Table:
+    """Of all quarters together."""
+    over, under = stats.log_likelihoods(1, 0, 1, 1), stats.log_likelihoods(1, 1, 1, 0)
+    rest = tilt.bins - tilt.over
+    return tuple(tilt.over * a + rest * b for a, b in zip(over, under, strict=True))

@@ -7,7 +7,7 @@ import pytest
 from shared.core import blindness, questions
 from shared.core.model import Phase, Plan
 from shared.core.telemetry import Answer, ArmBin, BinSeen
-from tests.given import step
+from tests.given import pair, step
 from tests.told import MINUTE_S, Told, minutes, minutes_plan, sampled, without
 
 LONG = minutes_plan(
@@ -153,3 +153,14 @@ def test_at_100_per_cent_a_canary_behind_the_last_requests_of_stable_is_silent()
     walk.bend = swapped
     walk.looks(20)
     assert "no request of the canary for 1200 s" in walk.rollout.sentence
+
+
+def test_a_canary_that_a_person_took_off_is_not_missed() -> None:
+    """Held, and somebody gave all traffic back to stable: nothing of the canary is expected."""
+    walk = minutes(plan=LONG).bake()
+    walk.looks(10)
+    walk.weights = pair(100, 0)
+    walk.looks(30)
+    assert walk.phase is Phase.HELD
+    assert walk.rollout.verdict is not None
+    assert "no request" not in walk.rollout.verdict.sentence
