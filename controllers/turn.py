@@ -115,9 +115,11 @@ async def look(world: World, stored: Stored, holder: str | None) -> Ticked:
     plan, rollout = stored.plan, stored.rollout
     at_s = world.clock.now_s()
     question = questions.needed(plan, rollout, at_s)
+    gauges = questions.levels_needed(plan, rollout, at_s)
     async with asyncio.TaskGroup() as looks:
         traffic = looks.create_task(world.traffic.see(plan.profile))
         answer = looks.create_task(world.telemetry.ask(question)) if question else None
+        levels = looks.create_task(world.telemetry.levels(gauges)) if gauges else None
         before = rollout.phase is Phase.PENDING
         probe = (
             looks.create_task(world.traffic.probe(plan.profile, plan.canary)) if before else None
@@ -132,6 +134,7 @@ async def look(world: World, stored: Stored, holder: str | None) -> Ticked:
         holder=holder,
         tally=tally.result() if tally else None,
         stale_after_s=world.settings.stale_after_s,
+        levels=levels.result() if levels else None,
     )
 
 

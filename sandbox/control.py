@@ -67,7 +67,9 @@ class Control:
         given = await _json(request)
         try:
             rows = given["rows"]
-            await self._logs.add(given["workspace"], rows, delay_s=given.get("delay_s"))
+            table = given.get("table", "AppRequests")
+            delay_s = given.get("delay_s")
+            await self._logs.add(given["workspace"], rows, table=table, delay_s=delay_s)
         except (TypeError, KeyError, ValueError) as error:
             raise _bad(error) from error
         return web.json_response({"rows": len(rows)})

@@ -1,6 +1,8 @@
-"""A stand-in for a Log Analytics workspace with one table, AppRequests, in DuckDB.
+"""A stand-in for a Log Analytics workspace with some of Application Insights' tables, in DuckDB.
 
 KQL runs unchanged, translated by duckdb-kql. Rules:
+- `ingestion_time()`, which duckdb-kql does not know, is read as a hidden column that holds the
+  moment at which a row could first be seen; only queries that call it can see that column.
 - A row is seen only from its ingestion time on, which is the clock plus a delay.
 - String columns hold '' and never NULL, since a Kusto string is never null.
 - All DuckDB work is done by one worker thread; the event loop never waits for it.
@@ -12,6 +14,8 @@ comes late or not at all. It does NOT prove that Kusto gives the same result, pl
 """
 
 import asyncio
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,6 +42,9 @@ FLUSH_ROWS: Final = 500
 MAX_BATCH_ROWS: Final = 20_000
 MAX_RESULT_ROWS: Final = 500_000
 MAX_DELAY_S: Final = 7 * 24 * 3600.0
+# String literals are passed over: what a label says is no call.
+_CALL: Final = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|\bingestion_time\(\)""")
+_INGESTED: Final = "_ingested"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,11 @@ class BadQuery(Exception):  # noqa: N818  # it is the query that is bad
         self.pos = pos
 
 
+def _with_column(kql: str) -> str:
+    """The query with its calls of ingestion_time() as the hidden column."""
+    return _CALL.sub(lambda found: found[1] or _INGESTED, kql)
+
+
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
@@ -78,13 +90,15 @@ class WorkspaceLogs:
         self._clock = clock
         self._retention = timedelta(seconds=retention_s)
         self._pruned = clock()
-        self._pending: list[list[Any]] = []
+        self._pending: dict[str, list[list[Any]]] = defaultdict(list)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="duckdb")
         self._base = duckdb.connect(":memory:", config={"threads": 1, "memory_limit": "1GB"})
         self._base.execute("SET enable_external_access = false")
         self._base.execute("CREATE SCHEMA hidden")
-        fields = ", ".join(f'"{name}" {kind}' for name, kind in STORED.items())
-        self._base.execute(f"CREATE TABLE hidden.requests ({fields})")
+        for table, columns in STORED.items():
+            # Under a name of its own: duckdb-kql looks columns up by name, whatever the schema.
+            fields = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+            self._base.execute(f"CREATE TABLE hidden.all_{table} ({fields})")
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,22 +113,29 @@ class WorkspaceLogs:
         self._worker.shutdown(wait=False)
 
     async def add(
-        self, workspace: str, rows: Sequence[Row], *, delay_s: float | None = None
+        self,
+        workspace: str,
+        rows: Sequence[Row],
+        *,
+        table: str = "AppRequests",
+        delay_s: float | None = None,
     ) -> None:
         """Take a batch of rows; each is seen `delay_s` from now, or by `ingestion_delay_s`.
 
         A row gives the columns it cares for; `TimeGenerated` (aware datetime or ISO text) is
-        required. Raises KeyError for an unknown workspace or column, ValueError for bad values.
+        required. Raises KeyError for an unknown workspace, table or column, ValueError for bad
+        values.
         """
         if workspace.lower() not in self.workspaces:
             raise KeyError(workspace)
         if len(rows) > MAX_BATCH_ROWS:
             raise ValueError(f"at most {MAX_BATCH_ROWS} rows in one batch")
         now = self._clock()
-        self._pending += [
-            stored(row, workspace.lower(), now + self._delay(row, delay_s)) for row in rows
+        made = [
+            stored(table, row, workspace.lower(), now + self._delay(row, delay_s)) for row in rows
         ]
-        if len(self._pending) >= FLUSH_ROWS:
+        self._pending[table] += made
+        if len(self._pending[table]) >= FLUSH_ROWS:
             await self._run(self._prune)
 
     async def query(
@@ -140,10 +161,11 @@ class WorkspaceLogs:
     # --- inside: `_run` hands work and what is pending to the worker thread, in order
 
     async def _run[T](self, work: Callable[[], T]) -> T:
-        rows, self._pending = self._pending, []
+        pending, self._pending = self._pending, defaultdict(list)
 
         def insert_then_work() -> T:
-            self._insert(rows)
+            for table, rows in pending.items():
+                self._insert(table, rows)
             return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._worker, insert_then_work)
@@ -152,27 +174,30 @@ class WorkspaceLogs:
         rule = self.ingestion_delay_s if delay_s is None else delay_s
         return timedelta(seconds=min(MAX_DELAY_S, rule(row) if callable(rule) else rule))
 
-    def _insert(self, rows: list[list[Any]]) -> None:
+    def _insert(self, table: str, rows: list[list[Any]]) -> None:
         """Insert *rows*: one list per column, constants once (4 ms for 150 rows)."""
         if not rows:
             return
         picks, values = [], []
-        for (name, kind), column in zip(STORED.items(), zip(*rows, strict=True), strict=True):
+        columns = STORED[table].items()
+        for (name, kind), column in zip(columns, zip(*rows, strict=True), strict=True):
             same = len(set(column)) == 1 and name != "TimeGenerated"
             picks.append(f"?::{kind}" if same else f"unnest(?::{kind}[])")
             values.append(column[0] if same else list(column))
-        sql = f"INSERT INTO hidden.requests SELECT {', '.join(picks)}"
-        self._base.execute(sql, values)
+        self._base.execute(f"INSERT INTO hidden.all_{table} SELECT {', '.join(picks)}", values)
 
     def _prune(self) -> None:
         now = self._clock()
         if now - self._pruned > self._retention / 20:
             self._pruned = now
             oldest = naive(now - self._retention)
-            self._base.execute("DELETE FROM hidden.requests WHERE TimeGenerated < ?", [oldest])
+            for table in STORED:
+                sql = f"DELETE FROM hidden.all_{table} WHERE TimeGenerated < ?"  # noqa: S608  # a name of ours
+                self._base.execute(sql, [oldest])
 
     def _count(self) -> int:
-        found = self._base.execute("SELECT count(*) FROM hidden.requests").fetchone()
+        counts = [f"(SELECT count(*) FROM hidden.all_{table})" for table in STORED]  # noqa: S608  # names of ours
+        found = self._base.execute(f"SELECT {' + '.join(counts)}").fetchone()
         return int(found[0]) if found else 0
 
     def _query(
@@ -184,18 +209,24 @@ class WorkspaceLogs:
     ) -> Table | None:
         self._prune()
         owned = ", ".join(_quoted(name) for name in workspaces)
-        seen = f"_workspace IN ({owned}) AND _ingested <= TIMESTAMP {_quoted(str(naive(now)))}"
-        anything = f"SELECT 1 FROM hidden.requests WHERE {seen} LIMIT 1"  # noqa: S608  # values are quoted
-        if not self._base.execute(anything).fetchone():
+        seen = f"_workspace IN ({owned}) AND {_INGESTED} <= TIMESTAMP {_quoted(str(naive(now)))}"
+        if not any(self._holds(table, seen) for table in STORED):
             return None
         if span:
             since, until = (_quoted(str(naive(end))) for end in span)
             seen += f" AND TimeGenerated >= TIMESTAMP {since} AND TimeGenerated < TIMESTAMP {until}"
-        self._base.execute(
-            "CREATE OR REPLACE VIEW AppRequests AS SELECT * EXCLUDE (_ingested, _workspace)"  # noqa: S608  # values are quoted
-            f" FROM hidden.requests WHERE {seen}"
-        )
-        return self._kql(kql, now)
+        rewritten = _with_column(kql)
+        hidden = "_workspace" if rewritten != kql else f"_workspace, {_INGESTED}"
+        for table in STORED:
+            self._base.execute(
+                f"CREATE OR REPLACE VIEW {table} AS SELECT * EXCLUDE ({hidden})"  # noqa: S608  # values are quoted
+                f" FROM hidden.all_{table} WHERE {seen}"
+            )
+        return self._kql(rewritten, now)
+
+    def _holds(self, table: str, seen: str) -> bool:
+        anything = f"SELECT 1 FROM hidden.all_{table} WHERE {seen} LIMIT 1"  # noqa: S608  # values are quoted
+        return self._base.execute(anything).fetchone() is not None
 
     def _kql(self, kql: str, now: datetime) -> Table:
         try:

@@ -14,26 +14,40 @@ from sandbox.clock import iso, parse_iso
 type Row = Mapping[str, Any]
 type Delay = Callable[[Row], float]
 
-_STRINGS: Final = tuple(
-    """
+_SHARED: Final = """
 AppRoleInstance AppRoleName AppVersion ClientBrowser ClientCity ClientCountryOrRegion ClientIP
-ClientModel ClientOS ClientStateOrProvince ClientType Id IKey _IsBillable Name OperationId
-OperationName ParentId ReferencedItemId ReferencedType ResourceGUID _ResourceId ResultCode
-SDKVersion SessionId Source SourceSystem _SubscriptionId SyntheticSource TenantId Type Url
-UserAccountId UserAuthenticatedId UserId
-""".split()  # noqa: SIM905  # a list would be 36 lines long
-)
-COLUMNS: Final[dict[str, str]] = {
-    **dict.fromkeys(_STRINGS, "string"),
+ClientModel ClientOS ClientStateOrProvince ClientType IKey _IsBillable Name OperationId
+OperationName ParentId ResourceGUID _ResourceId SDKVersion SessionId SourceSystem _SubscriptionId
+SyntheticSource TenantId Type UserAccountId UserAuthenticatedId UserId
+""".split()  # noqa: SIM905  # a list would be 30 lines long
+_EVERY: Final = {
+    **dict.fromkeys(_SHARED, "string"),
     "_BilledSize": "real",
-    "DurationMs": "real",
-    "ItemCount": "int",
-    "Measurements": "dynamic",
     "Properties": "dynamic",
-    "Success": "bool",
     "TimeGenerated": "datetime",
 }
-"""The columns of AppRequests and their Kusto types, as documented in 2024-07."""
+_OF_REQUESTS: Final = ("Id", "ReferencedItemId", "ReferencedType", "ResultCode", "Source", "Url")
+TABLES: Final[dict[str, dict[str, str]]] = {
+    "AppRequests": {
+        **_EVERY,
+        **dict.fromkeys(_OF_REQUESTS, "string"),
+        "DurationMs": "real",
+        "ItemCount": "int",
+        "Measurements": "dynamic",
+        "Success": "bool",
+    },
+    "AppPerformanceCounters": {
+        **_EVERY,
+        **dict.fromkeys(("Category", "Counter", "Instance"), "string"),
+        "Value": "real",
+    },
+    "AppMetrics": {
+        **_EVERY,
+        **dict.fromkeys(("Max", "Min", "Sum"), "real"),
+        "ItemCount": "int",
+    },
+}
+"""The columns of each table and their Kusto types, as documented in 2024."""
 
 _SQL_OF: Final = {
     "string": "VARCHAR",
@@ -43,24 +57,25 @@ _SQL_OF: Final = {
     "datetime": "TIMESTAMP",
     "bool": "BOOLEAN",
 }
-STORED: Final = {name: _SQL_OF[kind] for name, kind in COLUMNS.items()} | {
-    "_workspace": "VARCHAR",
-    "_ingested": "TIMESTAMP",
+STORED: Final = {
+    table: {name: _SQL_OF[kind] for name, kind in columns.items()}
+    | {"_workspace": "VARCHAR", "_ingested": "TIMESTAMP"}
+    for table, columns in TABLES.items()
 }
-"""The columns of the table behind AppRequests and their DuckDB types."""
+"""The columns of the table behind each, and their DuckDB types."""
 
+_DEFAULT: Final[dict[str, Any]] = {
+    "string": "",
+    "real": 0.0,
+    "int": 1,
+    "dynamic": "{}",
+    "datetime": None,
+    "bool": True,
+}
 _DEFAULTS: Final[dict[str, Any]] = {
-    **dict.fromkeys(_STRINGS, ""),
     "_BilledSize": 1000.0,
     "_IsBillable": "true",
-    "DurationMs": 0.0,
-    "ItemCount": 1,
-    "Measurements": "{}",
-    "Properties": "{}",
     "SourceSystem": "Azure",
-    "Success": True,
-    "TimeGenerated": None,
-    "Type": "AppRequests",
 }
 _KUSTO_OF: Final = {
     "VARCHAR": "string",
@@ -82,13 +97,15 @@ _KUSTO_OF: Final = {
 }
 
 
-def stored(row: Row, workspace: str, ingested: datetime) -> list[Any]:
+def stored(table: str, row: Row, workspace: str, ingested: datetime) -> list[Any]:
     """*row* as a list in the order of `STORED`, with defaults. Raises KeyError, ValueError."""
+    columns = TABLES[table]
     for name in row:
-        if name not in COLUMNS:
+        if name not in columns:
             raise KeyError(name)
-    cells = {**_DEFAULTS, "TenantId": workspace, **row}
-    values = [_cell(name, COLUMNS[name], cells[name]) for name in COLUMNS]
+    usual = {**_DEFAULTS, "TenantId": workspace, "Type": table}
+    cells = {name: usual.get(name, _DEFAULT[kind]) for name, kind in columns.items()} | {**row}
+    values = [_cell(name, kind, cells[name]) for name, kind in columns.items()]
     return [*values, workspace, naive(ingested)]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from sandbox.memory_store import Faulty, Hook, MemoryStore, no_fault
 from shared.core.model import EndpointSeen, ProbeSeen, ProfileSeen, TrafficSeen
-from shared.core.questions import Question
+from shared.core.questions import LevelQuestion, Question
 from shared.core.shadow import Replayed, Request
-from shared.core.telemetry import Answer, Sight
+from shared.core.telemetry import Answer, Levels, Sight
 from shared.core.weights import Write
 from shared.errors import LinnetError, RefusedError
 from shared.ports import World
@@ -69,18 +69,26 @@ class MemoryTraffic(Faulty):
 
 @dataclass
 class MemoryTelemetry(Faulty):
-    """Answers whatever `answers` says; `asked` has every question."""
+    """Answers whatever `answers` and `gauges` say; `asked` has every question."""
 
     answers: Callable[[Question], Answer] = field(
         default=lambda _: Answer(Sight.ABSENT, "nothing was set up")
     )
     asked: list[Question] = field(default_factory=list)
+    gauges: Callable[[LevelQuestion], Levels] = field(
+        default=lambda _: Levels(Sight.ABSENT, "nothing was set up")
+    )
 
     async def ask(self, question: Question) -> Answer:
         """The answer."""
         async with self.call("ask"):
             self.asked.append(question)
             return self.answers(question)
+
+    async def levels(self, question: LevelQuestion) -> Levels:
+        """What `gauges` says."""
+        async with self.call("levels"):
+            return self.gauges(question)
 
 
 @dataclass

@@ -10,9 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from shared.core.judge import Risk
 from shared.core.model import AlertMatch, Gate, Outcome, Plan, Step
-from shared.core.telemetry import Arms, Rule, Source
+from shared.evidenceplan import EvidenceIn, source_of
 from shared.shadowplan import ShadowIn, shadow_of
 from shared.written import (
     DAY_S,
@@ -21,15 +20,10 @@ from shared.written import (
     LongLabel,
     Name,
     Percent,
-    Points,
     Seconds,
-    Share,
     Strict,
     at_most,
 )
-
-# Bins that may still grow are asked for at every look and kept in the record.
-MOST_OPEN_BINS = 120
 
 
 class BakeIn(Strict):
@@ -60,65 +54,6 @@ class StepIn(Strict):
     def _sound(self) -> "StepIn":
         if (self.percent == 0) is (self.shadow is None):
             raise ValueError(f"shadow: is for a step at 0 %, and only for it, not {self.percent:g}")
-        return self
-
-
-class ArmsIn(Strict):
-    """The column that tells versions apart: AppVersion, AppRoleName or Properties.<key>."""
-
-    column: Annotated[str, Field(pattern=r"^(Properties\.)?[A-Za-z_][A-Za-z0-9_]{0,127}$")]
-    stable: Label
-    canary: Label
-
-
-class SlowIn(Strict):
-    """A bad request is one that took longer than this."""
-
-    slower_than: Annotated[Seconds, Field(gt=0, le=3600)]
-
-
-class RuleIn(Strict):
-    """What makes a request a bad one."""
-
-    name: Name
-    bad: Literal["failed"] | SlowIn
-
-
-class RiskIn(Strict):
-    """alpha, beta, h and delta of the judge."""
-
-    false_rollback: Annotated[Share, Field(gt=0, le=0.2)] = 0.01
-    false_promotion: Annotated[Share, Field(gt=0, le=0.2)] = 0.05
-    inflation: Annotated[Share, Field(gt=0, le=5)] = 0.5
-    tolerance: Annotated[Points, Field(gt=0, le=0.5)] = 0.001
-
-
-class EvidenceIn(Strict):
-    """Where the evidence comes from, how late it may be, and what it is held against."""
-
-    workspace: Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{36}$")]
-    table: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "AppRequests"
-    role: Label | None = None
-    arms: ArmsIn
-    rules: Annotated[
-        tuple[RuleIn, ...], Field(min_length=1, max_length=10, strict=False), at_most(10)
-    ] = (RuleIn(name="errors", bad="failed"),)
-    risk: RiskIn = RiskIn()
-    bin: Annotated[Seconds, Field(ge=1, le=3600)] | None = None
-    ingestion_delay: Annotated[Seconds, Field(ge=0, le=3600)] = 300.0
-    lookback: Annotated[Seconds, Field(ge=1, le=7 * DAY_S)] = 3600.0
-
-    @model_validator(mode="after")
-    def _sound(self) -> "EvidenceIn":
-        if self.arms.stable == self.arms.canary:
-            raise ValueError(f"arms: stable and canary are both {self.arms.stable!r}")
-        if self.bin is not None and (self.bin % 1 or DAY_S % self.bin):
-            raise ValueError(f"bin: {self.bin:g} s is no whole number of seconds dividing a day")
-        if self.ingestion_delay > MOST_OPEN_BINS * (self.bin or 60):
-            raise ValueError(f"ingestion_delay: at most {MOST_OPEN_BINS} bins, take longer bins")
-        names = [rule.name for rule in self.rules]
-        if len(set(names)) < len(names):
-            raise ValueError(f"rules: names must differ, given {', '.join(names)}")
         return self
 
 
@@ -170,7 +105,7 @@ class PlanIn(Strict):
 def plan_of(said: PlanIn) -> Plan:
     """The plan as the core knows it: defaults filled in, units gone."""
     steps = tuple(_step_of(step, said.bake) for step in said.steps)
-    source = _source_of(said.evidence)
+    source = source_of(said.evidence)
     if any(step.shadow for step in steps):
         # Samples and telemetry are judged apart, and share the error of a false rollback.
         half = replace(source.risk, false_rollback=source.risk.false_rollback / 2)
@@ -205,27 +140,3 @@ def _step_of(step: float | StepIn, default: BakeIn) -> Step:
     bake = step.bake or default
     shadow = None if step.shadow is None else shadow_of(step.shadow)
     return Step(step.percent, bake.min, bake.max, Gate(step.gate), shadow)
-
-
-def _source_of(said: EvidenceIn) -> Source:
-    rules = tuple(
-        Rule(rule.name, None if isinstance(rule.bad, str) else rule.bad.slower_than * 1000)
-        for rule in said.rules
-    )
-    risk = said.risk
-    return Source(
-        workspace=said.workspace,
-        table=said.table,
-        arms=Arms(said.arms.column, said.arms.stable, said.arms.canary),
-        rules=rules,
-        bin_s=None if said.bin is None else int(said.bin),
-        ingestion_delay_s=said.ingestion_delay,
-        lookback_s=said.lookback,
-        role=said.role,
-        risk=Risk(
-            false_rollback=risk.false_rollback,
-            false_promotion=risk.false_promotion,
-            inflation=risk.inflation,
-            tolerance=risk.tolerance,
-        ),
-    )

@@ -14,10 +14,10 @@ from shared.core.alerts import Spell
 from shared.core.events import Event
 from shared.core.judge import Verdict
 from shared.core.model import EndpointSeen, Phase, Plan, ProbeSeen, Rollout, TrafficSeen
-from shared.core.questions import Question
+from shared.core.questions import LevelQuestion, Question
 from shared.core.shadow import Replayed, Request
 from shared.core.tally import Tally
-from shared.core.telemetry import Answer
+from shared.core.telemetry import Answer, Levels
 from shared.core.weights import Write
 from shared.settings import Settings
 
@@ -212,6 +212,10 @@ class Telemetry(Protocol):
 
     async def ask(self, question: Question) -> Answer:
         """The answer; blindness of each kind is a value, never an exception."""
+        ...
+
+    async def levels(self, question: LevelQuestion) -> Levels:
+        """What the gauges showed. Never raises: what went wrong is part of the value."""
         ...
 
 

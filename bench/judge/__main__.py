@@ -32,7 +32,8 @@ def main() -> None:
     for table in found:
         console.print(table.shown())
     size = f"{asked.replicates} rollouts an A/A cell, {_half(asked)} elsewhere"
-    head = f"{size}; a block is {asked.block} minute(s); NumPy simulation, seeded."
+    block = f"{asked.block} s" if asked.block else "twice the TTL"
+    head = f"{size}; a block is {block}; NumPy simulation, seeded."
     text = "\n\n".join(["## The judge against its peers", head, *(one.markdown() for one in found)])
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(text + "\n", encoding="utf-8")
@@ -44,12 +45,12 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("replicates", nargs="?", type=int, default=400)
     parser.add_argument("--world", choices=_WORLDS, help="only this world")
     parser.add_argument("--section", choices=_SECTIONS, help="only this part")
-    parser.add_argument("--block", type=int, default=1, help="minutes that are one block of ours")
+    parser.add_argument("--block", type=int, default=0, help="seconds of one block of ours")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--out", type=Path, default=Path(".local/bench-judge.md"))
     asked = parser.parse_args()
-    if asked.replicates < 1 or asked.block < 1 or asked.jobs < 1:
-        parser.error("replicates, block and jobs are at least 1")
+    if asked.replicates < 1 or asked.block < 0 or asked.jobs < 1:
+        parser.error("replicates and jobs are at least 1, a block at least 0 (twice the TTL)")
     return asked
 
 

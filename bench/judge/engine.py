@@ -194,12 +194,21 @@ class Engine:
     """The state of R rollouts under one risk; `steps` is how many steps are judged.
 
     With `block` > 1 so many bins are one block, judged also while it grows; a new weight closes it.
+    No pass comes before `least_bins` bins of a step.
     """
 
     def __init__(
-        self, runs: int, *, risk: Risk, steps: int, rhos: tuple[float, ...] = RHOS, block: int = 1
+        self,
+        runs: int,
+        *,
+        risk: Risk,
+        steps: int,
+        rhos: tuple[float, ...] = RHOS,
+        block: int = 1,
+        least_bins: int = MIN_BINS,
     ) -> None:
         self._risk, self._steps, self._rhos, self._block = risk, steps, rhos, block
+        self._least_bins = least_bins
         self._rollout = np.zeros((runs, _THETAS.size, len(rhos)))
         self._step = np.zeros_like(self._rollout)
         empty = summed(self._rollout)
@@ -230,7 +239,7 @@ class Engine:
         fails = (worse >= fail_bound(self._risk)) & (seen[:, 3] >= _LEAST_BAD)
         fails |= self._dead[runs] >= _DEAD_BINS
         passes = np.maximum(ok, absolute) >= pass_bound(self._risk)
-        passes &= self._step_bins[runs] >= MIN_BINS
+        passes &= self._step_bins[runs] >= self._least_bins
         verdict = np.where(fails, ROLLBACK, np.where(passes, PASS, CONTINUE))
         return Looked(worse, ok, absolute, margin, verdict)
 

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from rich.table import Table as Shown
 
-from bench.judge.engine import CONTINUE, PASS, ROLLBACK, Floats, Ints
+from bench.judge.engine import CONTINUE, PASS, ROLLBACK, Floats
 from bench.judge.rollouts import JUDGES, Outcome, Task
 from bench.judge.wald import Bound, Distance
 from bench.judge.worlds import Cell
@@ -55,12 +55,12 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def median(values: Ints) -> tuple[float, int, int]:
+def median(values: Floats) -> tuple[float, float, float]:
     """The median and the 95 % interval its order statistics give; `values` is not empty."""
     ranked, half = np.sort(values), _Z * math.sqrt(len(values)) / 2
     low = max(0, math.floor(len(values) / 2 - half) - 1)
     high = min(len(values) - 1, math.ceil(len(values) / 2 + half))
-    return float(np.median(ranked)), int(ranked[low]), int(ranked[high])
+    return float(np.median(ranked)), float(ranked[low]), float(ranked[high])
 
 
 def of_rollouts(outcomes: Outcomes) -> list[Table]:
@@ -115,7 +115,8 @@ def _grid(title: str, outcomes: Outcomes, told: Callable[[Outcome], str]) -> Tab
 
 def _named(cell: Cell) -> str:
     ratio = "" if cell.ratio == 1 else f", x{cell.ratio:g}"
-    return f"{cell.world}, {cell.rps:g}, {cell.rate:.1%}{ratio}"
+    ttl = "" if cell.ttl_s == 60 else f" TTL {cell.ttl_s} s"  # noqa: PLR2004  # the usual minute
+    return f"{cell.world}{ttl}, {cell.rps:g}, {cell.rate:.1%}{ratio}"
 
 
 def _percent(hits: int, of: int) -> str:
@@ -133,7 +134,8 @@ def _minutes(found: Outcome, verdict: int) -> str:
         return "-"
     middle, low, high = median(decided)
     share = decided.size / len(found.verdict)
-    return f"{middle:.0f} [{low}, {high}]" + (f" ({share:.0%})" if share < 1 else "")
+    shown = f"{middle:.0f} [{low:.0f}, {high:.0f}]"
+    return shown + (f" ({share:.0%})" if share < 1 else "")
 
 
 def _harm(found: Outcome) -> str:

@@ -6,13 +6,16 @@ that was guessed could promote a canary.
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from shared.cloud import kql
 from shared.core.questions import Question
 from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
+
+_VERSIONS = (kql.STABLE, kql.CANARY)
 
 type Bins = dict[int, dict[str, ArmBin]]
 
@@ -21,6 +24,17 @@ class Row(Protocol):
     """A row of a result, read by the name of the column."""
 
     def __getitem__(self, column: str) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """How one arm is seen at all; `quantiles_ms` are by rule name."""
+
+    rows: int
+    newest_s: float
+    lag_s: float | None
+    keyless: int
+    quantiles_ms: Mapping[str, float]
 
 
 def sort(questions: Sequence[Question], rows: Sequence[Row]) -> list[Answer]:
@@ -35,7 +49,7 @@ def sort(questions: Sequence[Question], rows: Sequence[Row]) -> list[Answer]:
 def _by_question(count: int, rows: Sequence[Row]) -> dict[int, list[Row]]:
     mine: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
-        number = _whole(row["question"])
+        number = whole(row["question"])
         if number >= count:
             raise ValueError(f"question {number} was not asked")
         mine[number].append(row)
@@ -43,46 +57,142 @@ def _by_question(count: int, rows: Sequence[Row]) -> dict[int, list[Row]]:
 
 
 def _answer(question: Question, rows: Sequence[Row]) -> Answer:
-    if not rows:
-        reason = "the workspace shows no request of either version in this window"
-        return Answer(Sight.ABSENT, reason, to_bin=question.to_bin)
     try:
-        return Answer(
-            Sight.SEEN,
-            bins=_bins(question, rows),
-            newest_s=max(_time_s(row["newest"]) for row in rows),
-            to_bin=question.to_bin,
-        )
+        parts = _by_part(rows)
+        arms = {row["arm"]: _arm(question, row) for row in parts[kql.ARMS]}
+        bins = _bins(question, parts[kql.BINS])
+        _add_clients(question, bins, parts[kql.CLIENTS])
+        _hang_together(question, parts, arms, bins)
     except (ValueError, TypeError, KeyError) as error:
         return _unread(question, error)
+    return _seen(question, arms, bins)
 
 
-def _bins(question: Question, rows: Sequence[Row]) -> tuple[BinSeen, ...]:
+def _by_part(rows: Sequence[Row]) -> Mapping[str, list[Row]]:
+    parts: dict[str, list[Row]] = {kql.BINS: [], kql.ARMS: [], kql.CLIENTS: []}
+    for row in rows:
+        parts[row["part"]].append(row)
+    return parts
+
+
+def _hang_together(
+    question: Question, parts: Mapping[str, list[Row]], arms: Mapping[str, Arm], bins: Bins
+) -> None:
+    """Legs see the same rows: what one of them shows the others show too."""
+    allowed = {*_VERSIONS, *({kql.UNLABELLED} if question.source.role else ())}
+    if not arms.keys() <= allowed or len(arms) < len(parts[kql.ARMS]):
+        raise ValueError(f"unexpected arms {', '.join(map(repr, arms))}")
+    counted = {arm for by_arm in bins.values() for arm in by_arm}
+    if counted != arms.keys() & set(_VERSIONS):
+        raise ValueError("the parts of the answer speak of different arms")
+
+
+def _seen(question: Question, arms: Mapping[str, Arm], bins: Bins) -> Answer:
+    """The answer that was read; without a row of either version it is ABSENT."""
+    versions = [arms[arm] for arm in _VERSIONS if arm in arms]
+    rows = sum(arm.rows for arm in versions)
+    nameless = arms[kql.UNLABELLED].rows if kql.UNLABELLED in arms else 0
+    unlabelled = nameless / (rows + nameless) if nameless else 0.0
+    if not versions:
+        reason = "the workspace shows no request of either version in this window"
+        return Answer(Sight.ABSENT, reason, to_bin=question.to_bin, unlabelled=unlabelled)
+    lags = [arm.lag_s for arm in versions if arm.lag_s is not None]
+    stable, canary = arms.get(kql.STABLE), arms.get(kql.CANARY)
+    return Answer(
+        Sight.SEEN,
+        bins=tuple(
+            BinSeen(index, by_arm.get(kql.STABLE), by_arm.get(kql.CANARY))
+            for index, by_arm in sorted(bins.items())
+        ),
+        newest_s=max(arm.newest_s for arm in versions),
+        to_bin=question.to_bin,
+        newest_of=(stable.newest_s if stable else None, canary.newest_s if canary else None),
+        lag_s=max(lags) if len(lags) == len(versions) else None,
+        unlabelled=unlabelled,
+        keyless=sum(arm.keyless for arm in versions) / rows,
+        quantiles_ms=stable.quantiles_ms if stable and kql.quantiles(question) else None,
+    )
+
+
+def _arm(question: Question, row: Row) -> Arm:
+    limits = {rule.name: _told(row[f"quantile_{n}"]) for n, rule in kql.quantiles(question)}
+    found = Arm(
+        rows=whole(row["row_count"]),
+        newest_s=_time_s(row["newest"]),
+        lag_s=_told(row["lag_s"]),
+        keyless=whole(row["keyless"]) if question.source.client else 0,
+        quantiles_ms={name: limit for name, limit in limits.items() if limit is not None},
+    )
+    if not found.keyless <= found.rows > 0:
+        raise ValueError("more requests without a client than requests, or none at all")
+    return found
+
+
+def _bins(question: Question, rows: Sequence[Row]) -> Bins:
     bins: Bins = defaultdict(dict)
     for row in rows:
-        index, arm = _whole(row["bin_start"]) // question.bin_s, row["arm"]
-        if arm not in {kql.STABLE, kql.CANARY} or arm in bins[index]:
-            raise ValueError(f"an unexpected row of arm {arm!r}")
-        if not question.from_bin <= index < question.to_bin:
-            raise ValueError(f"bin {index} was not asked for")
+        index, arm = _place(question, row)
+        if arm in bins[index]:
+            raise ValueError(f"two rows of arm {arm!r} in bin {index}")
         bins[index][arm] = _arm_bin(question, row)
-    return tuple(
-        BinSeen(index, arms.get(kql.STABLE), arms.get(kql.CANARY))
-        for index, arms in sorted(bins.items())
-    )
+    return bins
+
+
+def _place(question: Question, row: Row) -> tuple[int, str]:
+    """The bin and the arm that a row is about."""
+    index, arm = whole(row["bin_start"]) // question.bin_s, row["arm"]
+    if arm not in _VERSIONS:
+        raise ValueError(f"an unexpected row of arm {arm!r}")
+    if not question.from_bin <= index < question.to_bin:
+        raise ValueError(f"bin {index} was not asked for")
+    return index, arm
 
 
 def _arm_bin(question: Question, row: Row) -> ArmBin:
     numbers = range(len(question.rules))
+    none = tuple(0 for _ in numbers) if question.source.client else ()
     found = ArmBin(
         items=_amount(row["items"]),
-        rows=_whole(row["row_count"]),
+        rows=whole(row["row_count"]),
         bad=tuple(_amount(row[f"bad_{n}"]) for n in numbers),
-        bad_rows=tuple(_whole(row[f"bad_rows_{n}"]) for n in numbers),
+        bad_rows=tuple(whole(row[f"bad_rows_{n}"]) for n in numbers),
+        clients=none,
+        bad_clients=none,
     )
     if any(bad > found.items for bad in found.bad) or any(n > found.rows for n in found.bad_rows):
         raise ValueError("more bad requests than requests")
     return found
+
+
+def _add_clients(question: Question, bins: Bins, rows: Sequence[Row]) -> None:
+    """Put the clients' counts beside the requests of the same arm and bin."""
+    met = set()
+    for row in rows:
+        index, arm = place = _place(question, row)
+        if place in met or not question.source.client:
+            raise ValueError(f"unexpected clients of arm {arm!r} in bin {index}")
+        met.add(place)
+        bins[index][arm] = _with_clients(bins[index][arm], row)
+
+
+def _with_clients(found: ArmBin, row: Row) -> ArmBin:
+    numbers = range(len(found.bad))
+    clients = tuple(whole(row[f"clients_{n}"]) for n in numbers)
+    bad_clients = tuple(whole(row[f"bad_clients_{n}"]) for n in numbers)
+    if any(clients[n] > found.rows for n in numbers):
+        raise ValueError("more clients than requests")
+    if any(bad_clients[n] > min(clients[n], found.bad_rows[n]) for n in numbers):
+        raise ValueError("more bad clients than clients or bad requests")
+    return replace(found, clients=clients, bad_clients=bad_clients)
+
+
+def _told(value: object) -> float | None:
+    """An amount, or None: of nothing Kusto says null or NaN. Clocks that differ make no time."""
+    if value is None or value == "NaN" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, int | float) and value < 0:
+        return 0.0
+    return _amount(value)
 
 
 def _amount(value: object) -> float:
@@ -93,7 +203,8 @@ def _amount(value: object) -> float:
     return float(value)
 
 
-def _whole(value: object) -> int:
+def whole(value: object) -> int:
+    """A count. Raises TypeError or ValueError for anything else."""
     amount = _amount(value)
     if not amount.is_integer():
         raise ValueError(f"{value!r} is not a whole number")

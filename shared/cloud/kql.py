@@ -1,7 +1,8 @@
 """Questions as KQL. Pure: text in, text out.
 
-One question is one pipeline over its table; several of the same workspace are one `union` whose
-`question` column tells them apart. Rules:
+One question has legs over its table: `bins` counts requests by arm and bin, `arms` looks at each
+arm as a whole, and `clients` counts affected clients where a plan tells them apart. All legs of
+all questions of a workspace are one `union`, told apart by `question` and `part`. Rules:
 - Nothing from a plan is pasted in as it is: values are escaped literals, names are checked.
 - A sampled row stands for ItemCount requests: requests are sums of it, rows are counted beside.
 - Synthetic traffic (availability tests, bots) is left out, and strings are compared exactly.
@@ -10,22 +11,27 @@ One question is one pipeline over its table; several of the same workspace are o
   differs for lengths that do not divide a day.
 """
 
-import math
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
+from shared.cloud.kqltext import (
+    between,
+    bin_start,
+    client_key,
+    lines,
+    literal,
+    name_of,
+    real,
+    span,
+    text_column,
+    union,
+)
 from shared.core.questions import Question
 from shared.core.telemetry import Rule
 from shared.errors import RefusedError
 
-STABLE, CANARY = "stable", "canary"
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_DOTTED = re.compile(r"Properties\.([A-Za-z_][A-Za-z0-9_]{0,127})")
-_INDEXED = re.compile(r"""Properties\[(?P<quote>['"])(?P<key>.{1,150})(?P=quote)\]""")
-_ESCAPES = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
-_MAX_LITERAL = 1024
+STABLE, CANARY, UNLABELLED = "stable", "canary", "unlabelled"
+BINS, ARMS, CLIENTS = "bins", "arms", "clients"
 
 
 def merged(questions: Sequence[Question]) -> str:
@@ -33,88 +39,128 @@ def merged(questions: Sequence[Question]) -> str:
 
     Raises RefusedError for a name or a value that cannot be part of a query.
     """
-    legs = [pipeline(question, number) for number, question in enumerate(questions)]
-    if len(legs) == 1:
-        return legs[0]
-    return "union\n" + ",\n".join(f"({leg})" for leg in legs)
+    return union([leg for number, each in enumerate(questions) for leg in legs(each, number)])
 
 
-def pipeline(question: Question, number: int) -> str:
-    """One question's rows: its number, arm and bin, then what was counted there."""
-    arms = question.source.arms
-    column, stable, canary = arm_column(arms.column), literal(arms.stable), literal(arms.canary)
-    since, until = window([question])
-    role = question.source.role
-    only = "" if role is None else f"\n| where AppRoleName == {literal(role)}"
-    counted = ",\n    ".join(
-        ["items = sum(ItemCount)", "row_count = count()", "newest = max(TimeGenerated)"]
-        + [_bad(rule, n) for n, rule in enumerate(question.rules)]
-    )
-    shown = "".join(
-        f", bad_{n} = toreal(bad_{n}), bad_rows_{n}" for n, _ in enumerate(question.rules)
-    )
-    return f"""{_name(question.source.table, "table")}
-| where TimeGenerated >= {moment(since)} and TimeGenerated < {moment(until)}
-| where {column} == {stable} or {column} == {canary}{only}
-| where isempty(SyntheticSource)
+def legs(question: Question, number: int) -> list[str]:
+    """The pipelines of one question. Raises RefusedError as `merged` does."""
+    asks = quantiles(question)
+    if question.thresholds_ms is not None and asks:
+        raise RefusedError(f"rule {asks[0][1].name} has lost the limit it was given at the start")
+    found = [_bins(question, number), _arms(question, number)]
+    return [*found, _clients(question, number)] if question.source.client else found
+
+
+def quantiles(question: Question) -> list[tuple[int, Rule]]:
+    """The rules, with their numbers, whose limit is yet to be asked for."""
+    return [
+        (number, rule)
+        for number, rule in enumerate(question.rules)
+        if rule.slower_than_ms is None and rule.slower_than_quantile is not None
+    ]
+
+
+def _bins(question: Question, number: int) -> str:
+    counted = ["items = sum(ItemCount)", "row_count = count()"]
+    shown = ["items = toreal(items)", "row_count"]
+    for n, rule in enumerate(question.rules):
+        met = _met(rule)
+        counted += [f"bad_{n} = sumif(ItemCount, {met}), bad_rows_{n} = countif({met})"]
+        shown += [f"bad_{n} = toreal(bad_{n})", f"bad_rows_{n}"]
+    return f"""{_rows(question, question.from_bin)}
 | summarize
-    {counted}
-    by arm = iff({column} == {canary}, '{CANARY}', '{STABLE}'),
-    bin_start = bin(datetime_diff('second', TimeGenerated, datetime(1970-01-01)), {question.bin_s})
-| project question = {number}, arm, bin_start, items = toreal(items), row_count, newest{shown}"""
+    {lines(counted)}
+    by arm = {_arm(question)},
+    bin_start = {bin_start(question.bin_s)}
+| project question = {number}, part = '{BINS}', arm, bin_start,
+    {", ".join(shown)}"""
+
+
+def _arms(question: Question, number: int) -> str:
+    """How each arm is seen at all: how late its rows are, which are unlabelled or keyless."""
+    found = {
+        "row_count": "count()",
+        "newest": "max(TimeGenerated)",
+        "lag_s": "percentile(lag_s, 99)",
+    }
+    if question.source.client:
+        found["keyless"] = f"countif(isempty({client_key(question.source.client)}))"
+    for n, rule in quantiles(question):
+        found[f"quantile_{n}"] = (
+            f"percentile(DurationMs, {100 * (rule.slower_than_quantile or 0):g})"
+        )
+    unlabelled = question.source.role is not None
+    return f"""{_rows(question, question.from_bin, unlabelled=unlabelled)}
+| extend lag_s = (ingestion_time() - TimeGenerated) / 1s
+| summarize
+    {lines([f"{name} = {how}" for name, how in found.items()])}
+    by arm = {_arm(question, unlabelled=unlabelled)}
+| project question = {number}, part = '{ARMS}', arm, {", ".join(found)}"""
+
+
+def _clients(question: Question, number: int) -> str:
+    """Clients who were not bad before in this step, and those who turn bad; each arm by itself."""
+    firsts, counted, shown = [], [], []
+    for n, rule in enumerate(question.rules):
+        firsts += [f"first_{n} = min(iff({_met(rule)}, bin_start, long(null)))"]
+        unhurt = f"countif(isnull(first_{n}) or first_{n} >= bin_start)"
+        counted += [f"clients_{n} = {unhurt}, bad_clients_{n} = countif(first_{n} == bin_start)"]
+        shown += [f"clients_{n}, bad_clients_{n}"]
+    return f"""{_rows(question, _first(question))}
+| extend
+    client = {client_key(question.source.client or "")},
+    arm = {_arm(question)},
+    bin_start = {bin_start(question.bin_s)}
+| where isnotempty(client)
+| summarize
+    {lines(["active = make_set(bin_start)", *firsts])}
+    by arm, client
+| mv-expand bin_start = active to typeof(long)
+| where bin_start >= {question.from_bin * question.bin_s}
+| summarize
+    {lines(counted)}
+    by arm, bin_start
+| project question = {number}, part = '{CLIENTS}', arm, bin_start, {", ".join(shown)}"""
+
+
+def _rows(question: Question, first_bin: int, *, unlabelled: bool = False) -> str:
+    """The rows a leg is about: of both versions, perhaps with those that name none."""
+    source = question.source
+    column = text_column(source.arms.column)
+    labels = [f"{column} == {literal(label)}" for label in (source.arms.stable, source.arms.canary)]
+    labels += [f"isempty({column})"] if unlabelled else []
+    role = "" if source.role is None else f"\n| where AppRoleName == {literal(source.role)}"
+    within = between(first_bin * question.bin_s, question.to_bin * question.bin_s)
+    return f"""{name_of(source.table, "table")}
+| where {within}
+| where {" or ".join(labels)}{role}
+| where isempty(SyntheticSource)"""
+
+
+def _arm(question: Question, *, unlabelled: bool = False) -> str:
+    arms = question.source.arms
+    column = text_column(arms.column)
+    other = f"iff(isempty({column}), '{UNLABELLED}', '{STABLE}')" if unlabelled else f"'{STABLE}'"
+    return f"iff({column} == {literal(arms.canary)}, '{CANARY}', {other})"
+
+
+def _first(question: Question) -> int:
+    """Where the question's rows begin: with the step, where clients are followed through it."""
+    step_bin = question.step_bin if question.source.client else None
+    return question.from_bin if step_bin is None else min(step_bin, question.from_bin)
 
 
 def window(questions: Sequence[Question]) -> tuple[datetime, datetime]:
-    """From the first bin's start (inclusive) to the last bin's end (exclusive) of them all."""
-    since = min(question.from_bin * question.bin_s for question in questions)
+    """From the start of the first bin that is read to the end of the last, of them all."""
+    since = min(_first(question) * question.bin_s for question in questions)
     until = max(question.to_bin * question.bin_s for question in questions)
-    return datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC)
+    return span(since, until)
 
 
-def moment(at: datetime) -> str:
-    """A time as a KQL literal."""
-    return f"datetime({at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ})"
-
-
-def literal(text: str) -> str:
-    """Any text as a KQL string literal. Raises RefusedError when it is no text for people."""
-    if len(text) > _MAX_LITERAL or any(_is_control(character) for character in text):
-        raise RefusedError("a version label is too long or holds control characters")
-    return "'" + "".join(_ESCAPES.get(character, character) for character in text) + "'"
-
-
-def arm_column(column: str) -> str:
-    """A column name, `Properties.key` or `Properties['key']` as a KQL string expression.
-
-    Raises RefusedError for anything else.
-    """
-    found = _DOTTED.fullmatch(column)
-    if found:
-        return f"tostring(Properties[{literal(found[1])}])"
-    found = _INDEXED.fullmatch(column)
-    if found:
-        return f"tostring(Properties[{literal(found['key'])}])"
-    return _name(column, "column")
-
-
-def _name(text: str, what: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise RefusedError(f"{text[:80]!r} cannot be the name of a {what}")
-    return text
-
-
-def _bad(rule: Rule, number: int) -> str:
-    met = "Success == false"
+def _met(rule: Rule) -> str:
+    """What makes a row bad; nothing yet where the question asks for the limit itself."""
+    if rule.result_code is not None:
+        return f"ResultCode matches regex {literal(f'^(?:{rule.result_code})$')}"
     if rule.slower_than_ms is not None:
-        met = f"DurationMs > {_real(rule.slower_than_ms)}"
-    return f"bad_{number} = sumif(ItemCount, {met}), bad_rows_{number} = countif({met})"
-
-
-def _real(value: float) -> str:
-    if not math.isfinite(value):
-        raise RefusedError(f"{value} is no duration")
-    return f"{value:.3f}"
-
-
-def _is_control(character: str) -> bool:
-    return not character.isprintable() and character not in _ESCAPES and character != "\u00a0"
+        return f"DurationMs > {real(rule.slower_than_ms)}"
+    return "Success == false" if rule.slower_than_quantile is None else "false"

@@ -3,7 +3,8 @@
 Questions asked at about the same moment share one query; when that is refused or cut short, each
 is asked alone, so that one bad plan never blinds the others. Four ends are kept apart: rows were
 SEEN, the workspace holds none (ABSENT), or it could not be asked, wholly and in time (FAILED).
-Nothing is raised, and an answer that is not understood completely is FAILED.
+Nothing is raised, and an answer that is not understood completely is FAILED. Gauges are asked
+apart.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import batched
 
@@ -19,18 +21,18 @@ from azure.core.pipeline import PipelineResponse
 from azure.monitor.query import LogsQueryPartialResult, LogsQueryResult
 from azure.monitor.query.aio import LogsQueryClient
 
-from shared.cloud import answers, kql, trouble
+from shared.cloud import answers, gauges, kql, kqltext, trouble
 from shared.cloud.pace import Pace
 from shared.cloud.retries import patiently
-from shared.core.questions import Question
-from shared.core.telemetry import Answer, Sight
+from shared.core.questions import LevelQuestion, Question
+from shared.core.telemetry import Answer, Levels, Sight
 from shared.errors import LinnetError, UnreachableError
 
 log = logging.getLogger(__name__)
 
 GATHER_S = 0.02
-# Legs of one union: far from any limit of the service, and a bounded answer.
-MAX_MERGED = 50
+# Questions of one union, of up to three legs each: far from any limit, and a bounded answer.
+MAX_MERGED = 25
 # The service's limits per identity: 5 running queries, 200 in 30 seconds.
 AT_ONCE, MOST, WINDOW_S = 5, 200, 30.0
 # Retries of one query may take this many times the time of one call.
@@ -46,6 +48,15 @@ class Reply:
     rows: Sequence[answers.Row] = ()
     refusal: str = ""
     by_one: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query as it is sent: to whom, what, and of which time."""
+
+    workspace: str
+    text: str
+    span: tuple[datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +88,24 @@ class LogAnalytics:
         if question.from_bin >= question.to_bin:
             return _blind(question, Sight.ABSENT, "no bin has begun yet")
         try:
-            kql.pipeline(question, 0)
+            kql.legs(question, 0)
         except (LinnetError, ValueError, OverflowError) as error:
             return _blind(question, Sight.FAILED, trouble.words(error))
         return await self._with_others(question)
+
+    async def levels(self, question: LevelQuestion) -> Levels:
+        """What the gauges showed, by a query of their own; what went wrong is part of the value."""
+        try:
+            text = gauges.query(question)
+            span = kqltext.span(
+                question.from_bin * question.bin_s, question.to_bin * question.bin_s
+            )
+        except (LinnetError, ValueError, OverflowError) as error:
+            return Levels(Sight.FAILED, trouble.words(error))
+        reply = await self._reply(Query(question.source.workspace, text, span))
+        if reply.refusal:
+            return Levels(Sight.FAILED, reply.refusal)
+        return gauges.read(question, reply.rows)
 
     async def close(self) -> None:
         """Give up on what is still being asked."""
@@ -119,7 +144,8 @@ class LogAnalytics:
 
     async def _together(self, asked: Sequence[_Asked]) -> None:
         questions = [each.question for each in asked]
-        reply = await self._reply(questions)
+        workspace = questions[0].source.workspace
+        reply = await self._reply(Query(workspace, kql.merged(questions), kql.window(questions)))
         if reply.refusal and reply.by_one and len(asked) > 1:
             log.warning("%d questions are asked one by one: %s", len(asked), reply.refusal)
             await asyncio.gather(*(self._together([each]) for each in asked))
@@ -130,16 +156,16 @@ class LogAnalytics:
             found = answers.sort(questions, reply.rows)
         _settle(asked, found)
 
-    async def _reply(self, questions: Sequence[Question]) -> Reply:
+    async def _reply(self, query: Query) -> Reply:
         """One query with its retries."""
         try:
             return await patiently(
-                partial(self._query, questions), deadline_s=self._timeout_s * PATIENCE
+                partial(self._query, query), deadline_s=self._timeout_s * PATIENCE
             )
         except Exception as error:  # noqa: BLE001  # whatever it is, the askers must hear of it
             return Reply(refusal=trouble.words(error))
 
-    async def _query(self, questions: Sequence[Question]) -> Reply:
+    async def _query(self, query: Query) -> Reply:
         """One try. Raises what is worth another one."""
         statuses: list[int] = []
 
@@ -149,9 +175,9 @@ class LogAnalytics:
         try:
             async with self._pace.place(), asyncio.timeout(self._timeout_s):
                 result = await self._client.query_workspace(
-                    questions[0].source.workspace,
-                    kql.merged(questions),
-                    timespan=kql.window(questions),
+                    query.workspace,
+                    query.text,
+                    timespan=query.span,
                     server_timeout=max(1, int(self._timeout_s * 0.8)),
                     headers=dict(_FRESH),
                     raw_response_hook=note,

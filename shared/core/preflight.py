@@ -3,13 +3,18 @@
 Three ends: ready, refused (with every reason), or waiting because something could not be seen.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
 from shared.core import exposures, gates, judge, questions, weights
 from shared.core.events import Ticked
+from shared.core.judge import Counts
 from shared.core.model import Pair, Plan, Rollout
-from shared.core.telemetry import Sight
+from shared.core.telemetry import Answer, Sight
+
+# Beyond this share of rows that carry no client, the others stand for too few users.
+MOST_KEYLESS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
         scale=scale_for(plan, pair),
         ttl_s=profile.ttl_s,
         bin_s=bin_s,
-        baseline=questions.baseline(plan, ticked.answer),
+        baseline=_baseline(plan, ticked.answer),
+        thresholds_ms=ticked.answer.quantiles_ms or {},
         last_row_s=ticked.answer.newest_s,
         moved_at_s=ticked.at_s,
         bad_weights=exposures.of_lookback(plan.source.rules, ticked.answer.bins),
@@ -130,8 +136,52 @@ def _evidence_problems(plan: Plan, ticked: Ticked) -> list[str]:
             f"telemetry shows no request with {arms.column} = {arms.stable!r} "
             f"in the last {plan.source.lookback_s:.0f} s: there is nothing to compare with"
         )
-        return [nothing]
-    return []
+        bare = f"; {100 * answer.unlabelled:.0f} % of the rows carry no {arms.column}"
+        return [nothing + (bare if answer.unlabelled else "")]
+    return [*_unknown_limits(plan, answer), *_unknown_clients(plan, answer)]
+
+
+def _unknown_limits(plan: Plan, answer: Answer) -> list[str]:
+    known = answer.quantiles_ms or {}
+    return [
+        f"rule {rule.name}: stable's p{100 * rule.slower_than_quantile:g} could not be had from "
+        "the requests before the start; give slower_than as a duration"
+        for rule in plan.source.rules
+        if rule.slower_than_quantile is not None and rule.name not in known
+    ]
+
+
+def _unknown_clients(plan: Plan, answer: Answer) -> list[str]:
+    if plan.source.client is None or answer.keyless <= MOST_KEYLESS:
+        return []
+    unknown = (
+        f"evidence.client: {100 * answer.keyless:.0f} % of the rows carry no {plan.source.client}, "
+        f"at most {100 * MOST_KEYLESS:.0f} % may; let the application set it, name another column, or leave "
+        "client out and requests are counted"
+    )
+    return [unknown]
+
+
+def _baseline(plan: Plan, answer: Answer) -> Mapping[str, Counts]:
+    """Stable's own counts; those of a quantile follow from what it is, and need no counting."""
+    before = dict(questions.baseline(plan, answer))
+    for number, rule in enumerate(plan.source.rules):
+        if rule.slower_than_quantile is not None:
+            tries = _requests_per_event(answer, number)
+            events = before[rule.name].stable_events
+            bad = events * (1 - rule.slower_than_quantile**tries)
+            before[rule.name] = Counts(events, bad)
+    return before
+
+
+def _requests_per_event(answer: Answer, number: int) -> float:
+    """How many requests may turn an event bad: one, or those of an active client in a bin.
+
+    Counted among rows, since a client is seen only in what sampling kept.
+    """
+    seen = [each.stable for each in answer.bins if each.stable]
+    clients = sum(arm.clients[number] for arm in seen if arm.clients)
+    return sum(arm.rows for arm in seen) / clients if clients else 1.0
 
 
 def _power_problems(plan: Plan, rollout: Rollout) -> list[str]:
@@ -159,7 +209,20 @@ def _time_to_pass_s(
     plan: Plan, rollout: Rollout, rule: str, share: float, following: float
 ) -> float:
     before = (rollout.baseline or {})[rule]
-    per_bin = before.stable_events * rollout.bin_s / questions.lookback_s(plan.source)
+    if before.stable_events <= 0:
+        return float("inf")
+    per_bin = before.stable_events * _share_of_a_bin(plan, rollout)
     rate = before.stable_bad / before.stable_events
     bins = judge.bins_to_pass(per_bin, rate, share, following, plan.source.risk)
     return float("inf") if bins is None else bins * rollout.bin_s
+
+
+def _share_of_a_bin(plan: Plan, rollout: Rollout) -> float:
+    """The share of the events before the start that one bin can expect.
+
+    A longer bin has more requests, but hardly more clients: they are the same ones again.
+    """
+    bin_s = rollout.bin_s
+    if plan.source.client is not None:
+        bin_s = min(bin_s, questions.lookback_bin_s(plan.source))
+    return bin_s / questions.lookback_s(plan.source)

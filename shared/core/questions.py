@@ -20,6 +20,8 @@ QUIET_BINS = 5
 # Judge.md's block rule: a bin at least twice the TTL, and never under a minute.
 SHORTEST_BLOCK_S = 60
 SAMPLES_BIN_S = 10
+# Judge.md, section 5: gauges are compared every 15 minutes; a day of them is looked back at.
+LEVEL_BIN_S, MAX_LEVEL_BINS = 900, 96
 DAY_S = 86_400
 
 WATCHED = frozenset({Phase.SHIFTING, Phase.BAKING, Phase.HELD})
@@ -63,16 +65,49 @@ class LevelQuestion:
 
 
 def needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
-    """What this rollout must know now: its open bins, or before the start stable's recent past."""
+    """What this rollout must know now: its open bins, or before the start stable's recent past.
+
+    Limits that name a quantile are asked for before the start, and frozen afterwards.
+    """
     if rollout.phase is Phase.PENDING:
         bin_s = lookback_bin_s(plan.source)
         now = bin_at(at_s, bin_s)
         return Question(plan.source, bin_s, now - lookback_s(plan.source) // bin_s, now)
     if rollout.phase not in WATCHED or not rollout.evidence or plan.steps[rollout.step].shadow:
         return None
-    first = read_up_to(rollout)
+    step_bin = _followed_from(plan, rollout)
+    first = max(read_up_to(rollout), step_bin or 0)
     last = bin_at(at_s, rollout.bin_s) + 1
-    return Question(plan.source, rollout.bin_s, first, min(last, first + MAX_BINS))
+    return Question(
+        plan.source,
+        rollout.bin_s,
+        first,
+        min(last, first + MAX_BINS),
+        thresholds_ms=rollout.thresholds_ms or {},
+        step_bin=step_bin,
+    )
+
+
+def _followed_from(plan: Plan, rollout: Rollout) -> int | None:
+    """The first bin in which clients of this step are followed: at most a day of them is read.
+
+    Of earlier steps nothing is asked any more: who was bad when would need their windows too.
+    """
+    if plan.source.client is None:
+        return None
+    floors = [evidence.step_floor for evidence in (rollout.evidence or {}).values()]
+    return max(min(floors), read_up_to(rollout) - DAY_S // rollout.bin_s)
+
+
+def levels_needed(plan: Plan, rollout: Rollout, at_s: float) -> LevelQuestion | None:
+    """The gauges to look at now: bins of this step's bake that are over and, by now, complete."""
+    baking = rollout.phase in {Phase.BAKING, Phase.HELD} and rollout.wanted_percent > 0
+    if not (baking and plan.source.gauges and rollout.bake_since_s is not None):
+        return None
+    first = ceil(rollout.bake_since_s / LEVEL_BIN_S)
+    last = bin_at(at_s - plan.source.ingestion_delay_s, LEVEL_BIN_S)
+    first = max(first, last - MAX_LEVEL_BINS)
+    return LevelQuestion(plan.source, LEVEL_BIN_S, first, last) if first < last else None
 
 
 def bin_at(at_s: float, bin_s: int) -> int:

@@ -10,8 +10,8 @@ import pytest
 from sandbox.azure import LocalAzure
 from shared.cloud import wiring
 from shared.core.judge import Risk
-from shared.core.questions import Question
-from shared.core.telemetry import Arms, Rule, Source
+from shared.core.questions import LevelQuestion, Question
+from shared.core.telemetry import Arms, Gauge, Rule, Source
 from shared.settings import Settings
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
@@ -80,7 +80,7 @@ def question(
     bins: int = 10,
     **changes: Any,
 ) -> Question:
-    """Bins of a minute from ten o'clock."""
+    """Bins of a minute from ten o'clock; `changes` are fields of the source or of the question."""
     source = Source(
         workspace=workspace,
         table=changes.get("table", "AppRequests"),
@@ -91,9 +91,18 @@ def question(
         lookback_s=3600,
         risk=Risk(),
         role=changes.get("role"),
+        client=changes.get("client"),
+        gauges=changes.get("gauges", ()),
     )
     first = changes.get("from_bin", FIRST_BIN)
-    return Question(source, 60, first, first + bins)
+    thresholds_ms, step_bin = changes.get("thresholds_ms"), changes.get("step_bin")
+    return Question(source, 60, first, first + bins, thresholds_ms, step_bin)
+
+
+def gauges(*asked: Gauge, **changes: Any) -> LevelQuestion:
+    """An hour of gauges from ten o'clock."""
+    first = int(T0.timestamp()) // 900
+    return LevelQuestion(question(gauges=asked, **changes).source, 900, first, first + 4)
 
 
 def request(at_s: float, version: str = "2.3.9", **columns: Any) -> dict[str, Any]:

@@ -13,22 +13,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.kusto import Diagnostic, KustoError, KustoParser, Reading, Schema
-from shared.cloud import kql
-from shared.core.questions import Question
-from shared.core.telemetry import Rule
+from shared.cloud import gauges, kql, kqltext
+from shared.core.questions import LevelQuestion, Question
+from shared.core.telemetry import Gauge, Rule
 from shared.errors import RefusedError
-from tests.contracts.shop import question
+from tests.contracts.shop import FIRST_BIN, question
+from tests.contracts.shop import gauges as asked_gauges
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
 GOLDEN: Final = HERE / "questions.kql"
 FILES: Final = [
     GOLDEN,
+    GOLDEN.with_name("gauges.kql"),
     *sorted(ROOT.glob("docs/**/*.kql")),
     *sorted(ROOT.glob("examples/**/*.kql")),
 ]
 
 SLOW, SLOWER = Rule("slow", slower_than_ms=0.5), Rule("slower", slower_than_ms=1e6)
+KINDS = (Rule("errors"), Rule("p99", slower_than_quantile=0.99), Rule("code", result_code="5.."))
+CPU = Gauge("cpu", "AppPerformanceCounters", "% Processor Time")
+QUEUE = Gauge("queue", "AppMetrics", "queue length")
 SHAPES: Final[dict[str, list[Question]]] = {
     "errors": [question(Rule("errors"))],
     "many rules": [question(Rule("errors"), SLOW, SLOWER, *(SLOW,) * 7)],
@@ -37,8 +42,14 @@ SHAPES: Final[dict[str, list[Question]]] = {
     "an indexed property": [question(column="Properties['a key']")],
     "other bins": [question(bins=1), question(bins=240)],
     "merged": [question(), question(SLOW, column="Properties.v", role="o'k"), question(SLOWER)],
+    "clients": [question(client="UserId", step_bin=FIRST_BIN - 9)],
+    "clients by a property": [question(*KINDS, client="Properties.user", role="shop")],
+    "quantiles asked for": [question(*KINDS)],
+    "quantiles frozen": [question(*KINDS, thresholds_ms={"p99": 812.5}, client="ClientIP")],
+    "all kinds merged": [question(*KINDS), question(client="SessionId"), question(role="shop")],
     "twenty at once": [question(SLOW, role=f"role {n}") for n in range(20)],
 }
+CODE: Final = "^(?:harmless)$"
 HOSTILE: Final = [
     "' or 1 == 1 //",
     "'\n| take 1 //",
@@ -103,15 +114,36 @@ async def test_a_query_we_send_is_kql(kusto: KustoParser, shape: str) -> None:
     asked = SHAPES[shape]
     found = await kusto.read(kql.merged(asked))
     assert said(found.diagnostics) == ""
-    assert found.columns == columns(max(len(one.rules) for one in asked))
+    assert found.columns == columns(asked)
 
 
-async def test_every_text_column_of_requests_may_tell_the_versions_apart(
+@pytest.mark.parametrize(
+    "asked",
+    [
+        asked_gauges(CPU),
+        asked_gauges(QUEUE, role="o'k"),
+        asked_gauges(CPU, QUEUE, CPU, QUEUE, CPU, column="Properties['a key']"),
+    ],
+    ids=["a counter", "a metric", "five"],
+)
+async def test_a_query_of_gauges_is_kql(kusto: KustoParser, asked: LevelQuestion) -> None:
+    """Both tables of gauges have the columns that their means are made of."""
+    found = await kusto.read(gauges.query(asked))
+    assert said(found.diagnostics) == ""
+    assert found.columns == {
+        "gauge": "long",
+        "arm": "string",
+        "bin_start": "long",
+        "level": "real",
+    }
+
+
+async def test_every_text_column_of_requests_may_tell_versions_and_users_apart(
     kusto: KustoParser,
 ) -> None:
     """No column's name means something else in KQL."""
     texts = [name for name, kind in tables()["AppRequests"].items() if kind == "string"]
-    asked = {name: kql.merged([question(column=name)]) for name in texts}
+    asked = {name: kql.merged([question(column=name, client=name)]) for name in texts}
     found = await kusto.diagnose(asked)
     assert {name: said(wrong) for name, wrong in found.items()} == dict.fromkeys(texts, "")
 
@@ -145,7 +177,7 @@ async def test_a_hostile_value_stays_a_value(
     """As a label, a role or a key it is one literal that means itself, and nothing else moves."""
     key = value if value and "\n" not in value else "key"
     sly = await kusto.read(kql.merged([asking(value, key)]))
-    assert_only_differs(sly, harmless, {"harmless": value, "key": key})
+    assert_only_differs(sly, harmless, {"harmless": value, "key": key, CODE: f"^(?:{value})$"})
 
 
 @settings(max_examples=50, deadline=None)
@@ -153,11 +185,25 @@ async def test_a_hostile_value_stays_a_value(
 async def test_any_value_stays_a_value(kusto: KustoParser, harmless: Reading, value: str) -> None:
     """Whatever text is accepted at all, Microsoft's parser reads back as that text."""
     try:
-        kql.literal(value)
+        kqltext.literal(value)
     except RefusedError:
         return
     sly = await kusto.read(kql.merged([asking(value, "key")]))
-    assert_only_differs(sly, harmless, {"harmless": value})
+    assert_only_differs(sly, harmless, {"harmless": value, CODE: f"^(?:{value})$"})
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=ascii)
+async def test_a_hostile_gauge_stays_a_value(kusto: KustoParser, value: str) -> None:
+    """The name of a metric, a label and a role are what they say in the other query too."""
+    usual, sly = [
+        await kusto.read(
+            gauges.query(
+                asked_gauges(Gauge("g", "AppMetrics", each), canary=each, stable=each, role=each)
+            )
+        )
+        for each in ("harmless", value)
+    ]
+    assert_only_differs(sly, usual, {"harmless": value})
 
 
 async def test_our_own_trouble_is_no_mistake_of_the_query() -> None:
@@ -177,7 +223,15 @@ def assert_only_differs(sly: Reading, harmless: Reading, meant: dict[str, str]) 
 
 def asking(value: str, key: str) -> Question:
     """The value in every place that a plan fills."""
-    return question(canary=value, stable=value, role=value, column=f"Properties['{key}']")
+    return question(
+        Rule("errors"),
+        Rule("code", result_code=value),
+        canary=value,
+        stable=value,
+        role=value,
+        column=f"Properties['{key}']",
+        client=f"Properties['{key}']",
+    )
 
 
 def words(reading: Reading) -> list[str]:
@@ -192,9 +246,17 @@ def said(wrong: Sequence[Diagnostic]) -> str:
     return "\n".join(str(one) for one in wrong)
 
 
-def columns(rules: int) -> dict[str, str]:
-    """What an answer's rows consist of."""
-    fixed = {"question": "long", "arm": "string", "bin_start": "long", "items": "real"}
-    counted = {"row_count": "long", "newest": "datetime"}
-    bad = [{f"bad_{n}": "real", f"bad_rows_{n}": "long"} for n in range(rules)]
-    return fixed | counted | {name: kind for each in bad for name, kind in each.items()}
+def columns(asked: Sequence[Question]) -> dict[str, str]:
+    """What the rows of an answer consist of: the columns of all legs."""
+    found: dict[str, str] = {"question": "long", "part": "string", "arm": "string"}
+    for one in asked:
+        numbers = range(len(one.rules))
+        found |= {"bin_start": "long", "items": "real", "row_count": "long"}
+        for n in numbers:
+            found |= {f"bad_{n}": "real", f"bad_rows_{n}": "long"}
+        found |= {"newest": "datetime", "lag_s": "real"}
+        found |= {"keyless": "long"} if one.source.client else {}
+        found |= {f"quantile_{n}": "real" for n, _ in kql.quantiles(one)}
+        for n in numbers if one.source.client else ():
+            found |= {f"clients_{n}": "long", f"bad_clients_{n}": "long"}
+    return found

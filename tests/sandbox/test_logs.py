@@ -16,7 +16,7 @@ from azure.monitor.query.aio import LogsQueryClient
 
 from sandbox.azure import LocalAzure, LocalOptions
 from sandbox.faults import Fault, Kind
-from sandbox.logs_values import COLUMNS
+from sandbox.logs_values import TABLES
 
 T0 = datetime(2026, 11, 22, 10, tzinfo=UTC)
 WORKSPACE = "6f0c0000-0000-0000-0000-000000000001"
@@ -169,7 +169,7 @@ async def test_every_column_is_there_with_its_type(
     result = await client.query_workspace(WORKSPACE, "AppRequests | take 1", timespan=HOUR)
     assert isinstance(result, LogsQueryResult)
     table = result.tables[0]
-    assert dict(zip(table.columns, table.columns_types, strict=True)) == COLUMNS
+    assert dict(zip(table.columns, table.columns_types, strict=True)) == TABLES["AppRequests"]
     row = dict(zip(table.columns, table.rows[0], strict=True))
     assert row["TimeGenerated"] == T0 + timedelta(milliseconds=250)
     assert json.loads(row["Properties"]) == {"version": "2.3.9"}
@@ -194,7 +194,7 @@ async def test_the_timespan_and_now_are_those_of_the_clock(client: LogsQueryClie
         ("AppRequests\n| wher x", "SyntaxError", 2),
         ("AppRequests | where Nope == 1", "SemanticError", 0),
         ("AppRequest | count", "SemanticError", 0),
-        ("AppRequests | extend t = ingestion_time()", "SemanticError", 0),
+        ("AppRequests | extend t = _ingested", "SemanticError", 0),
         (".drop table AppRequests", "SemanticError", 0),
         ("requests | count", "SemanticError", 0),
     ],

@@ -1,0 +1,62 @@
+"""Standardised exposure: a mix of users is not taken for a bad version.
+
+Whoever asks for something that often fails, or from where it often fails, weighs more: a request
+counts for so many as its stratum (say a city and an operation) fails beside the whole, measured on
+stable before the start and frozen then. In epidemiology this is indirect standardisation.
+
+1. Weights never depend on what the canary did, so the judge's guarantee is that of any exposures.
+2. What is not foretold is not used: rates of the older half of the past must foretell the newer
+   half; how far they are drawn towards the mean is chosen by that, and "not at all" is a choice.
+3. Weights have mean one over the past, so counts still read as requests.
+"""
+
+import math
+from collections.abc import Sequence
+
+type Exposed = tuple[float, float]
+"""Events and bad ones of one stratum."""
+
+MOST_STRATA = 64
+# Bad events that a stratum is lent at the mean rate: the more, the less its own rate counts.
+_LENT = (3.0, 10.0, 30.0, 100.0, 300.0)
+# Nats that the newer half must be foretold better by; less is luck.
+_LEAST_GAIN = 2.0
+_LEAST, _MOST = 1 / 20, 20.0
+
+
+def fit(older: Sequence[Exposed], newer: Sequence[Exposed]) -> tuple[float, ...] | None:
+    """One weight a stratum from two halves of the past; None where strata foretell nothing.
+
+    The halves name the same strata in the same order; the last may be all that is in no other.
+    """
+    even = foretold(newer, (1.0,) * len(newer))
+    gains = {lent: foretold(newer, shrunk(older, lent)) - even for lent in _LENT}
+    best = max(gains, key=lambda lent: gains[lent])
+    if gains[best] < _LEAST_GAIN:
+        return None
+    both = [(a[0] + b[0], a[1] + b[1]) for a, b in zip(older, newer, strict=True)]
+    return shrunk(both, best)
+
+
+def shrunk(seen: Sequence[Exposed], lent: float) -> tuple[float, ...]:
+    """Each stratum's rate over the whole's, drawn towards 1 by `lent` bad events, bounded."""
+    events, bad = sum(each[0] for each in seen), sum(each[1] for each in seen)
+    if not bad or not events:
+        return (1.0,) * len(seen)
+    rate = bad / events
+    drawn = [(k + lent) / (n * rate + lent) for n, k in seen]
+    mean = sum(n * weight for (n, _), weight in zip(seen, drawn, strict=True)) / events
+    return tuple([min(_MOST, max(_LEAST, weight / mean)) for weight in drawn])
+
+
+def foretold(seen: Sequence[Exposed], weights: Sequence[float]) -> float:
+    """The log-likelihood of where the bad events fell, given how many there were (multinomial)."""
+    shares = [n * weight for (n, _), weight in zip(seen, weights, strict=True)]
+    total = sum(shares)
+    return math.fsum(
+        [
+            k * math.log(share / total)
+            for (_, k), share in zip(seen, shares, strict=True)
+            if k > 0 and share > 0
+        ]
+    )

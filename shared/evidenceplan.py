@@ -1,0 +1,187 @@
+"""A plan's evidence as people write it: where it comes from, what is bad, what it is held against.
+
+What a plan says here becomes part of queries, so every text has a form of its own, and the words
+of a refusal name the field.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from shared.core.judge import Risk
+from shared.core.telemetry import Arms, Gauge, Rule, Source
+from shared.written import DAY_S, Label, Name, Points, Seconds, Share, Strict, at_most
+
+# Bins that may still grow are asked for at every look and kept in the record.
+MOST_OPEN_BINS = 120
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+# Users are told apart by one of these columns of Application Insights, or by a property.
+CLIENT = (
+    r"^(UserId|SessionId|ClientIP|UserAuthenticatedId|UserAccountId"
+    r"|Properties\.[A-Za-z_][A-Za-z0-9_]{0,127})$"
+)
+# What engines of regular expressions read differently, or not at all: groups that look around,
+# two repetitions in a row, sets within sets, and ^ where it opens no set.
+_FOREIGN = re.compile(r"\(\?|[*+?]{2}|\[\^?[\[\]]|--|\|\||(?<!\[)\^")
+
+
+def _code(pattern: str) -> str:
+    if found := _FOREIGN.search(pattern):
+        raise ValueError(f"{found[0]!r} is not read alike by every engine and is not allowed")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    return pattern
+
+
+def _limit_kind(value: object) -> str | None:
+    if not isinstance(value, str):
+        return None
+    return "quantile" if value in QUANTILES else "duration" if value[:1].isdigit() else None
+
+
+def _bad_kind(value: object) -> str | None:
+    if isinstance(value, str):
+        return "word"
+    kinds = {"slower_than": "slow", "result_code": "code"}
+    given = value if isinstance(value, dict) else {}
+    return next((kind for field, kind in kinds.items() if field in given), None)
+
+
+def _by(kind: Callable[[object], str | None], words: str) -> Discriminator:
+    """Choose by looking, so that a refusal speaks only of what was meant."""
+    return Discriminator(kind, "unknown_kind", words)
+
+
+class ArmsIn(Strict):
+    """The column that tells versions apart: AppVersion, AppRoleName or Properties.<key>."""
+
+    column: Annotated[str, Field(pattern=r"^(Properties\.)?[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+    stable: Label
+    canary: Label
+
+
+class SlowIn(Strict):
+    """A bad request took longer than this, or than this quantile of stable's before the start."""
+
+    slower_than: Annotated[
+        Annotated[Literal["p50", "p95", "p99"], Tag("quantile")]
+        | Annotated[Seconds, Field(gt=0, le=3600), Tag("duration")],
+        _by(_limit_kind, 'a duration such as "800ms", or "p50", "p95", "p99" of stable is allowed'),
+    ]
+
+
+class CodeIn(Strict):
+    """A bad request is one whose whole ResultCode has this form, such as "5.." or "4(08|29)"."""
+
+    result_code: Annotated[
+        str,
+        Field(pattern=r"^[0-9A-Za-z_.|()\[\]?*+^-]+$", max_length=64),
+        AfterValidator(_code),
+    ]
+
+
+class RuleIn(Strict):
+    """What makes a request a bad one."""
+
+    name: Name
+    bad: Annotated[
+        Annotated[Literal["failed"], Tag("word")]
+        | Annotated[SlowIn, Tag("slow")]
+        | Annotated[CodeIn, Tag("code")],
+        _by(_bad_kind, '"failed", {slower_than: ...} or {result_code: ...} is allowed'),
+    ]
+
+
+class GaugeIn(Strict):
+    """A level to compare besides: advice for people, which decides nothing."""
+
+    name: Name
+    table: Literal["AppPerformanceCounters", "AppMetrics"]
+    metric: Label
+    above: Annotated[Share, Field(gt=0, le=9.99)] = 0.1
+
+
+class RiskIn(Strict):
+    """alpha, beta, h and delta of the judge."""
+
+    false_rollback: Annotated[Share, Field(gt=0, le=0.2)] = 0.01
+    false_promotion: Annotated[Share, Field(gt=0, le=0.2)] = 0.05
+    inflation: Annotated[Share, Field(gt=0, le=5)] = 0.5
+    tolerance: Annotated[Points, Field(gt=0, le=0.5)] = 0.001
+
+
+class EvidenceIn(Strict):
+    """Where the evidence comes from, how late it may be, and what it is held against.
+
+    `client` is the column that tells users apart; with it affected clients are counted, without
+    it requests.
+    """
+
+    workspace: Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{36}$")]
+    table: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "AppRequests"
+    role: Label | None = None
+    arms: ArmsIn
+    client: Annotated[str, Field(pattern=CLIENT)] | None = None
+    rules: Annotated[
+        tuple[RuleIn, ...], Field(min_length=1, max_length=10, strict=False), at_most(10)
+    ] = (RuleIn(name="errors", bad="failed"),)
+    gauges: Annotated[tuple[GaugeIn, ...], Field(max_length=5, strict=False), at_most(5)] = ()
+    risk: RiskIn = RiskIn()
+    bin: Annotated[Seconds, Field(ge=1, le=3600)] | None = None
+    ingestion_delay: Annotated[Seconds, Field(ge=0, le=3600)] = 300.0
+    lookback: Annotated[Seconds, Field(ge=1, le=7 * DAY_S)] = 3600.0
+
+    @model_validator(mode="after")
+    def _sound(self) -> "EvidenceIn":
+        if self.arms.stable == self.arms.canary:
+            raise ValueError(f"arms: stable and canary are both {self.arms.stable!r}")
+        if self.bin is not None and (self.bin % 1 or DAY_S % self.bin):
+            raise ValueError(f"bin: {self.bin:g} s is no whole number of seconds dividing a day")
+        if self.ingestion_delay > MOST_OPEN_BINS * (self.bin or 60):
+            raise ValueError(f"ingestion_delay: at most {MOST_OPEN_BINS} bins, take longer bins")
+        _differ("rules", [rule.name for rule in self.rules])
+        _differ("gauges", [gauge.name for gauge in self.gauges])
+        return self
+
+
+def source_of(said: EvidenceIn) -> Source:
+    """The source as the core knows it: defaults filled in, units gone."""
+    risk = said.risk
+    return Source(
+        workspace=said.workspace,
+        table=said.table,
+        arms=Arms(said.arms.column, said.arms.stable, said.arms.canary),
+        rules=tuple(_rule_of(rule) for rule in said.rules),
+        bin_s=None if said.bin is None else int(said.bin),
+        ingestion_delay_s=said.ingestion_delay,
+        lookback_s=said.lookback,
+        role=said.role,
+        client=said.client,
+        gauges=tuple(Gauge(each.name, each.table, each.metric, each.above) for each in said.gauges),
+        risk=Risk(
+            false_rollback=risk.false_rollback,
+            false_promotion=risk.false_promotion,
+            inflation=risk.inflation,
+            tolerance=risk.tolerance,
+        ),
+    )
+
+
+def _rule_of(said: RuleIn) -> Rule:
+    bad = said.bad
+    if isinstance(bad, CodeIn):
+        return Rule(said.name, result_code=bad.result_code)
+    if isinstance(bad, SlowIn):
+        if isinstance(bad.slower_than, str):
+            return Rule(said.name, slower_than_quantile=QUANTILES[bad.slower_than])
+        return Rule(said.name, slower_than_ms=bad.slower_than * 1000)
+    return Rule(said.name)
+
+
+def _differ(field: str, names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        raise ValueError(f"{field}: names must differ, given {', '.join(names)}")
