@@ -12,7 +12,7 @@ from dataclasses import replace
 from shared.core import clients, exposures, judge, levels, watermark, weights
 from shared.core.attendance import Attendance, attended
 from shared.core.model import Plan, Rollout
-from shared.core.questions import bin_at, read_up_to
+from shared.core.questions import LEVEL_BIN_S, bin_at, read_up_to
 from shared.core.telemetry import Answer, BinSeen, Levels, Sight
 
 _NOTHING = (exposures.UNKNOWN, exposures.UNKNOWN)
@@ -51,9 +51,9 @@ def learn_levels(plan: Plan, rollout: Rollout, seen: Levels | None, at_s: float)
     """The rollout with the gauges' complete bins counted, from the first whole one of the phase."""
     if not plan.source.gauges:
         return rollout
-    first = bin_at(rollout.phase_since_s, levels.LEVEL_BIN_S) + 1
+    first = bin_at(rollout.phase_since_s, LEVEL_BIN_S) + 1
     delay_s = max(watermark.delay_s(plan, rollout), plan.source.ingestion_delay_s)
-    end = bin_at(at_s - delay_s, levels.LEVEL_BIN_S)
+    end = bin_at(at_s - delay_s, LEVEL_BIN_S)
     known = levels.learnt(plan.source.gauges, rollout.tilts or {}, seen, (first, end))
     return replace(rollout, tilts=known)
 

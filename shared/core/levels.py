@@ -12,7 +12,6 @@ from shared.core.risk import Risk, fail_bound
 from shared.core.stats import Table
 from shared.core.telemetry import Advice, Gauge, Level, Levels, Sight
 
-LEVEL_BIN_S = 900
 # Of several instances one may well be the busier: only clearly more than half the quarters speak.
 _WORSE_THAN = 1.5
 

@@ -156,8 +156,8 @@ def _unknown_clients(plan: Plan, answer: Answer) -> list[str]:
         return []
     unknown = (
         f"evidence.client: {100 * answer.keyless:.0f} % of the rows carry no {plan.source.client}, "
-        f"at most {100 * MOST_KEYLESS:.0f} % may; let the application set it, name another column, or leave "
-        "client out and requests are counted"
+        f"at most {100 * MOST_KEYLESS:.0f} % may; let the application set it, name another column, "
+        "or leave client out and requests are counted"
     )
     return [unknown]
 
