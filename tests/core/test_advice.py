@@ -38,6 +38,7 @@ def reshared(share: float) -> Callable[[Answer], Answer]:
 
 
 def test_the_share_asked_for_is_said_and_is_no_trouble() -> None:
+    """Both numbers are there, and nothing is called off."""
     walk = walked()
     walk.looks(30)
     assert walk.advice()["share"] == (
@@ -60,6 +61,7 @@ def test_a_canary_that_gets_far_less_than_asked_for_is_told_of() -> None:
 
 
 def test_a_canary_that_gets_far_more_than_asked_for_is_told_of() -> None:
+    """Three times its share, and what may be behind it."""
     walk = walked(bend=reshared(0.3))
     walk.looks(30)
     off, sentence = walk.advice()["share"]
@@ -132,6 +134,7 @@ def test_a_level_within_the_allowance_is_none() -> None:
 
 
 def test_a_quarter_in_which_one_version_reports_nothing_does_not_count() -> None:
+    """Nothing is no low level."""
     assert "in 0 of 0 quarters" in gauged(None).advice()["cpu"][1]
 
 
@@ -178,6 +181,7 @@ def crowded(bad: int, bins: int, clients: tuple[int, ...] = ()) -> Told:
 
 @pytest.mark.parametrize("clients", [(), (300,)], ids=["requests", "clients"])
 def test_bad_events_of_two_bins_may_be_few_clients(clients: tuple[int, ...]) -> None:
+    """All of them in one minute of twelve."""
     off, sentence = crowded(40, 1, clients).advice()["errors crowd"]
     assert off
     assert sentence.startswith("errors: 40 of the canary's 40 bad lie in two of 12 bins: a few")
@@ -185,6 +189,7 @@ def test_bad_events_of_two_bins_may_be_few_clients(clients: tuple[int, ...]) -> 
 
 @pytest.mark.parametrize(("bad", "bins"), [(5, 1), (4, 12)], ids=["few", "spread"])
 def test_few_bad_events_or_spread_ones_are_no_crowd(bad: int, bins: int) -> None:
+    """Five may fall together by chance, and four a minute are no burst."""
     assert "errors crowd" not in crowded(bad, bins).advice()
 
 
@@ -192,6 +197,7 @@ def test_few_bad_events_or_spread_ones_are_no_crowd(bad: int, bins: int) -> None
 
 
 def test_some_rows_without_a_version_are_advice_until_an_answer_says_otherwise() -> None:
+    """A look that failed forgets nothing; one that shows better does."""
     walk = walked(bend=lambda answer: replace(answer, unlabelled=0.034))
     walk.look()
     said = (True, "3 % of the requests carry no version and are not counted")
@@ -245,5 +251,6 @@ def test_no_verdict_and_no_phase_depends_on_advice() -> None:
 
 
 def test_what_is_learnt_for_advice_survives_being_written_down() -> None:
+    """The stored record read back is the record."""
     walk = gauged(45.0)
     assert rollout_from_json(rollout_to_json(walk.rollout)) == walk.rollout

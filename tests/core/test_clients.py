@@ -102,6 +102,7 @@ def test_when_sampling_is_put_right_the_window_moves_on() -> None:
 
 @pytest.mark.parametrize(("keyless", "blind"), [(0.5, False), (0.64, True)])
 def test_rows_without_a_client_blind_when_they_are_most(keyless: float, *, blind: bool) -> None:
+    """Half is still enough; and it matters only where clients are counted."""
     walk = minutes(plan=LONG).bake()
     walk.bend = lambda answer: replace(seen((1, 1))(answer), keyless=keyless)
     walk.looks(3)

@@ -193,6 +193,7 @@ def test_what_could_not_be_seen_is_asked_again_and_counts_once(answer: Answer, w
 
 
 def test_traffic_that_cannot_be_read_is_said_although_telemetry_is_well() -> None:
+    """The weights are as much a part of what must be seen."""
     walk = minutes(plan=LONG).bake()
     said = walk.look(traffic=TrafficSeen(Sight.FAILED, "503 from ARM"))
     assert "Traffic Manager could not be read" in said

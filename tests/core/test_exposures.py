@@ -59,6 +59,7 @@ def test_a_bin_with_bad_rows_speaks_for_itself() -> None:
 
 
 def test_an_arm_without_requests_is_no_exposure() -> None:
+    """Neither one that is not there nor one whose bin holds no row."""
     assert exposure(None, 0, UNKNOWN, UNKNOWN) == (0, 0)
     assert exposure(NOBODY, 0, UNKNOWN, UNKNOWN) == (0, 0)
 
