@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.core.attendance import Attendance
+from shared.core.exposures import BadWeights
 from shared.core.judge import Counts, Evidence, Verdict
+from shared.core.levels import Tilt
 from shared.core.shadow import Shadow
 from shared.core.telemetry import Advice, Sight, Source, Standard
 
@@ -167,7 +170,9 @@ class Rollout:
     dark launch: how many samples were compared, how many of them with stable too, where stable
     differs from itself, and the salt of what is hidden. `thresholds_ms` are the limits of rules
     that name a quantile, frozen at the start, as is `standard`, how requests count by their strata;
-    `advice` is what people should know besides.
+    `advice` is what people should know besides. Of the source: `delay_s`, how long bins may still
+    grow (None: as planned); `newest_of`, the newest row by arm; `bad_weights`, what sampling does to
+    bad rows, by rule; `attendance`, who was there in this step; `tilts`, by gauge.
     """
 
     name: str
@@ -209,6 +214,11 @@ class Rollout:
     thresholds_ms: Mapping[str, float] | None = None
     standard: Standard | None = None
     advice: tuple[Advice, ...] = ()
+    delay_s: float | None = None
+    newest_of: tuple[float | None, float | None] = (None, None)
+    bad_weights: Mapping[str, BadWeights] | None = None
+    attendance: Attendance | None = None
+    tilts: Mapping[str, Tilt] | None = None
 
 
 def newborn(plan: Plan, at_s: float, by: str, *, dry_run: bool) -> Rollout:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
-from shared.core import gates, judge, questions, weights
+from shared.core import exposures, gates, judge, questions, weights
 from shared.core.events import Ticked
 from shared.core.judge import Counts
 from shared.core.model import Pair, Plan, Rollout
@@ -60,6 +60,7 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
         thresholds_ms=ticked.answer.quantiles_ms or {},
         last_row_s=ticked.answer.newest_s,
         moved_at_s=ticked.at_s,
+        bad_weights=exposures.of_lookback(plan.source.rules, ticked.answer.bins),
     )
 
 

@@ -1,19 +1,17 @@
-"""What a turn must ask telemetry, and how an answer becomes evidence.
+"""What a turn must ask telemetry, in which bins, and by which rules a step is judged.
 
-Four ends are kept apart: SEEN, ABSENT (the source has nothing), LATE (it has nothing new) and
-FAILED (it could not be asked). Only SEEN bins are folded, and only up to the watermark, so a
-question that failed is asked again in full.
+A question begins where evidence was last complete, so one that failed is asked again in full.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor
 
-from shared.core import judge, stats
+from shared.core import exposures, judge
 from shared.core.judge import Counts, Evidence
 from shared.core.model import Phase, Plan, Rollout
 from shared.core.shadow import SHADOW_RULES
-from shared.core.telemetry import Answer, ArmBin, Rule, Sight, Source, Standard
+from shared.core.telemetry import Answer, Rule, Source, Standard
 
 # A look never asks for more than this; after an outage the rest comes with the next looks.
 MAX_BINS = 240
@@ -158,80 +156,14 @@ def block_s(source: Source, ttl_s: int) -> int:
     return next((s for s in range(least, DAY_S) if DAY_S % s == 0), DAY_S)
 
 
-def sealed_before(plan: Plan, rollout: Rollout, at_s: float) -> int:
-    """Bins with a lower index are complete: the ingestion delay has passed since they ended."""
-    return bin_at(at_s - plan.source.ingestion_delay_s, rollout.bin_s)
-
-
 def read_up_to(rollout: Rollout) -> int:
     """Bins with a lower index were sealed when they were last read: a pass may rest on them."""
     return min((evidence.floor for evidence in (rollout.evidence or {}).values()), default=0)
 
 
-def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> Rollout:
-    """The rollout with the answer's bins put in place and what is old enough folded.
-
-    An empty answer about bins that are all sealed says that nothing was there: it is passed by.
-    """
-    if answer is None or answer.sight is Sight.FAILED or not rollout.evidence:
-        return rollout
-    sealed = sealed_before(plan, rollout, at_s)
-    if answer.sight is not Sight.SEEN and answer.to_bin > sealed:
-        return rollout
-    before = min(sealed, answer.to_bin)
-    known = {
-        rule.name: judge.fold(
-            judge.gather(rollout.evidence[rule.name], counted(answer, number)), before
-        )
-        for number, rule in enumerate(plan.source.rules)
-    }
-    newest = max(answer.newest_s or 0.0, rollout.last_row_s or 0.0) or None
-    return replace(rollout, evidence=known, last_row_s=newest)
-
-
-def counted(answer: Answer, rule_number: int) -> Iterator[tuple[int, Counts]]:
-    """The answer's bins as one rule's counts; sampled rows stand for their effective size."""
-    for seen in answer.bins:
-        stable_events, stable_bad = exposure(seen.stable, rule_number)
-        canary_events, canary_bad = exposure(seen.canary, rule_number)
-        yield seen.index, Counts(stable_events, stable_bad, canary_events, canary_bad)
-
-
-def exposure(arm: ArmBin | None, rule_number: int) -> tuple[float, float]:
-    """Events and bad ones of one arm in one bin (judge.md, section 5: rows, never itemCount)."""
-    if arm is None:
-        return 0.0, 0.0
-    return stats.effective(arm.bad_rows[rule_number], arm.bad[rule_number], arm.rows, arm.items)
-
-
-def blindness(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> str:
-    """Why the evidence cannot be seen now; empty when it can.
-
-    An empty window is ABSENT for one look and LATE for the rollout: both are told by the age
-    of the newest row, so that a quiet minute of a quiet service is no blindness.
-    """
-    if answer is None:
-        return "telemetry was not asked"
-    if answer.sight is Sight.FAILED:
-        return f"telemetry could not be asked: {answer.reason}"
-    last = rollout.last_row_s or rollout.phase_since_s
-    age = at_s - last
-    patience = plan.source.ingestion_delay_s + QUIET_BINS * rollout.bin_s
-    if age <= patience:
-        behind = sealed_before(plan, rollout, at_s) - answer.to_bin
-        catching_up = answer.sight is Sight.SEEN and behind > 0
-        return f"telemetry is still read {behind} bins behind" if catching_up else ""
-    if rollout.last_row_s is None:
-        return f"telemetry is absent: no row of either version since the start ({age:.0f} s)"
-    return f"telemetry is late: the newest row is {age:.0f} s old, {patience:.0f} s are allowed"
-
-
 def baseline(plan: Plan, answer: Answer) -> Mapping[str, Counts]:
     """Stable's own counts before the start, per rule."""
-    return {
-        rule.name: sum((Counts(*exposure(seen.stable, number)) for seen in answer.bins), Counts())
-        for number, rule in enumerate(plan.source.rules)
-    }
+    return exposures.baseline(plan.source.rules, answer.bins)
 
 
 def step_bin_s(plan: Plan, rollout: Rollout, index: int) -> int:

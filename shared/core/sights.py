@@ -5,7 +5,8 @@ Nothing here decides; `looks` does, phase by phase.
 
 from dataclasses import replace
 
-from shared.core import gates, judge, questions, tallies, tally
+from shared.core import advice, gates, judge, learning, questions, tallies, tally
+from shared.core.blindness import blindness
 from shared.core.events import Ticked
 from shared.core.judge import Kind, Verdict
 from shared.core.model import Plan, Rollout
@@ -40,10 +41,11 @@ def look(
     plan: Plan, rollout: Rollout, event: Ticked, share: float | None
 ) -> tuple[Rollout, Verdict]:
     """What was learnt, and the verdict on it; `share` is what a pass would give the canary."""
-    shadow = plan.steps[rollout.step].shadow
+    before, shadow = rollout, plan.steps[rollout.step].shadow
     if shadow is None:
-        rollout = questions.learn(plan, rollout, event.answer, event.at_s)
-        blind = questions.blindness(plan, rollout, event.answer, event.at_s)
+        rollout = learning.learn(plan, rollout, event.answer, event.at_s)
+        rollout = learning.learn_levels(plan, rollout, event.levels, event.at_s)
+        blind = blindness(plan, rollout, event.answer, event.at_s)
     else:
         share = None if share is None else 1.0
         rollout = tallies.learn(shadow, rollout, event.tally, event.at_s)
@@ -67,8 +69,12 @@ def look(
         objectives=rollout.objectives,
         margins=shadow.margins.by_rule() if shadow else {},
     )
+    told = before.verdict.lag_s if before.verdict else None
+    if replace(rollout, verdict=replace(verdict, lag_s=told)) == before:
+        return before, replace(verdict, lag_s=told)  # time alone is worth no history row
     verdict = replace(verdict, lag_s=lag_s(rollout, event.at_s))
-    return replace(rollout, verdict=verdict), verdict
+    after = replace(rollout, verdict=verdict)
+    return replace(after, advice=advice.given(plan, after, event.answer, event.levels)), verdict
 
 
 def lag_s(rollout: Rollout, at_s: float) -> float | None:

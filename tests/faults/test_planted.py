@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controllers import inbox, turn
-from shared.core import asks, choices, gates, looks, machine, questions, weights
+from shared.core import asks, choices, gates, looks, machine, questions, watermark, weights
 from shared.core.effects import SetPercent
 from shared.core.events import AlertFired, PromoteAsked, Ticked
 from shared.core.machine import MOVES, Move, No
@@ -114,7 +114,7 @@ def unsealed_bins_count(patch: Patch) -> None:
     def sealed_before(_plan: Any, rollout: Any, at_s: float) -> int:
         return questions.bin_at(at_s, rollout.bin_s) + 1
 
-    patch.setattr(questions, "sealed_before", sealed_before)
+    patch.setattr(watermark, "sealed_before", sealed_before)
 
 
 def a_step_keeps_the_evidence_of_the_last(patch: Patch) -> None:

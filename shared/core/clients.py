@@ -1,0 +1,56 @@
+"""When affected clients of two versions can be compared.
+
+A client seen through a sample is bad less often than it was, and the less often the coarser the
+sample. Sampled alike, the versions lose alike; sampled differently, no count of clients is fair.
+"""
+
+from shared.core.telemetry import Answer, ArmBin, Source
+
+# Means of a few rows differ by chance; a sampler that treats arms differently does so by more.
+_ALIKE = 1.1
+_MOST_KEYLESS = 0.5
+
+
+def unlike(source: Source, answer: Answer) -> str:
+    """Why the clients of this answer cannot be compared; empty when they can.
+
+    Bad rows of one rule may escape the sampling, so it is enough that the rest is alike.
+    """
+    if source.client is None:
+        return ""
+    pairs = [_weights(answer, number) for number in range(len(source.rules))]
+    stable, canary = min(pairs, key=_apart)
+    if _apart((stable, canary)) <= _ALIKE:
+        return ""
+    return (
+        f"clients cannot be compared: a row stands for {stable:.3g} requests of stable and "
+        f"{canary:.3g} of the canary, and a coarser sample shows fewer clients as bad; "
+        "sample both versions alike, or leave evidence.client out"
+    )
+
+
+def keyless(source: Source, answer: Answer) -> str:
+    """Why too few rows name their client; empty when enough do."""
+    if source.client is None or answer.keyless <= _MOST_KEYLESS:
+        return ""
+    return (
+        f"{100 * answer.keyless:.0f} % of the requests carry no {source.client}, by which clients "
+        "are told apart; fill it, or leave evidence.client out"
+    )
+
+
+def _weights(answer: Answer, rule_number: int) -> tuple[float, float]:
+    """What a row of either arm stands for, bad ones left out; alike where an arm shows none."""
+    stable = _weight([each.stable for each in answer.bins if each.stable], rule_number)
+    canary = _weight([each.canary for each in answer.bins if each.canary], rule_number)
+    return stable or canary or 1.0, canary or stable or 1.0
+
+
+def _weight(arms: list[ArmBin], rule_number: int) -> float | None:
+    rows = sum(arm.rows - arm.bad_rows[rule_number] for arm in arms)
+    items = sum(arm.items - arm.bad[rule_number] for arm in arms)
+    return items / rows if rows and items > 0 else None
+
+
+def _apart(weights: tuple[float, float]) -> float:
+    return max(weights) / min(weights)

@@ -1,0 +1,106 @@
+"""How an answer becomes evidence: the same for late data, repeated looks and looks after a gap.
+
+1. Only what was SEEN is counted, and only complete bins are frozen, so a question that failed is
+   asked again in full.
+2. An answer that shows nothing, or nothing that can be compared, leaves the evidence as it is; if
+   all its bins are complete, nothing better can come of them and they are passed by.
+3. A row's time is no later than now: a clock that is ahead must not hide that telemetry stopped.
+"""
+
+from dataclasses import replace
+
+from shared.core import clients, exposures, judge, levels, watermark, weights
+from shared.core.attendance import Attendance, attended
+from shared.core.model import Plan, Rollout
+from shared.core.questions import LEVEL_BIN_S, bin_at, read_up_to
+from shared.core.telemetry import Answer, BinSeen, Levels, Sight
+
+_NOTHING = (exposures.UNKNOWN, exposures.UNKNOWN)
+
+type Newest = float | None
+
+
+def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> Rollout:
+    """The rollout with the answer's bins put in place and what is old enough folded."""
+    if answer is None or answer.sight is Sight.FAILED or not rollout.evidence:
+        return rollout
+    rollout = _noted(plan, rollout, answer, at_s)
+    sealed = watermark.sealed_before(plan, rollout, at_s)
+    empty = answer.sight is not Sight.SEEN or clients.unlike(plan.source, answer)
+    if empty and answer.to_bin > sealed:
+        return rollout
+    floor, before = read_up_to(rollout), min(sealed, answer.to_bin)
+    bins = () if empty else tuple(seen for seen in answer.bins if seen.index >= floor)
+    return _counted(plan, rollout, bins, before)
+
+
+def _counted(plan: Plan, rollout: Rollout, bins: tuple[BinSeen, ...], before: int) -> Rollout:
+    """The open bins counted by every rule, and those below `before` folded."""
+    complete = tuple(seen for seen in bins if seen.index < before)
+    evidence, known = dict(rollout.evidence or {}), dict(rollout.bad_weights or {})
+    for number, rule in enumerate(plan.source.rules):
+        weights_before = known.get(rule.name, _NOTHING)
+        counts = exposures.counted(bins, number, weights_before)
+        evidence[rule.name] = judge.fold(judge.gather(evidence[rule.name], counts), before)
+        known[rule.name] = exposures.learnt(complete, number, weights_before)
+    attendance = _attended(plan, rollout, complete)
+    return replace(rollout, evidence=evidence, bad_weights=known, attendance=attendance)
+
+
+def learn_levels(plan: Plan, rollout: Rollout, seen: Levels | None, at_s: float) -> Rollout:
+    """The rollout with the gauges' complete bins counted, from the first whole one of the phase."""
+    if not plan.source.gauges:
+        return rollout
+    first = bin_at(rollout.phase_since_s, LEVEL_BIN_S) + 1
+    delay_s = max(watermark.delay_s(plan, rollout), plan.source.ingestion_delay_s)
+    end = bin_at(at_s - delay_s, LEVEL_BIN_S)
+    known = levels.learnt(plan.source.gauges, rollout.tilts or {}, seen, (first, end))
+    return replace(rollout, tilts=known)
+
+
+def share_in_force(rollout: Rollout) -> float:
+    """The canary's share by the weights that were last verified."""
+    return float(weights.share(rollout.last_pair)) if rollout.last_pair else 0.0
+
+
+def _attended(plan: Plan, rollout: Rollout, complete: tuple[BinSeen, ...]) -> Attendance | None:
+    """Of the present step, from its first whole bin on; of none while its weights settle."""
+    if rollout.bake_since_s is None or not rollout.evidence:
+        return None
+    first = max(evidence.step_floor for evidence in rollout.evidence.values())
+    known = rollout.attendance
+    if known is None or known.first_bin != first:
+        known = Attendance(first)
+    ordered = sorted(complete, key=lambda seen: seen.index)
+    return attended(known, ordered, share_in_force(rollout), plan.source.rules)
+
+
+def _noted(plan: Plan, rollout: Rollout, answer: Answer, at_s: float) -> Rollout:
+    """What the answer says of the source itself: its delay, and how new its rows are."""
+    arms = (
+        _newest(answer.newest_of[0], [s.index for s in answer.bins if s.stable], rollout, at_s),
+        _newest(answer.newest_of[1], [s.index for s in answer.bins if s.canary], rollout, at_s),
+    )
+    served = [seen.index for seen in answer.bins if seen.stable or seen.canary]
+    every = _newest(answer.newest_s, served, rollout, at_s)
+    stable, canary = rollout.newest_of
+    return replace(
+        rollout,
+        delay_s=watermark.learnt(plan, rollout, answer),
+        last_row_s=_later(rollout.last_row_s, every, at_s),
+        newest_of=(_later(stable, arms[0], at_s), _later(canary, arms[1], at_s)),
+    )
+
+
+def _newest(told_s: Newest, bins: list[int], rollout: Rollout, at_s: float) -> Newest:
+    """The newest row's time. One that is yet to come says nothing, and the bins must tell."""
+    if told_s is not None and told_s <= at_s:
+        return told_s
+    ends = [(index + 1) * rollout.bin_s for index in bins if index * rollout.bin_s <= at_s]
+    return min(at_s, max(ends)) if ends else None
+
+
+def _later(known_s: Newest, new_s: Newest, at_s: float) -> Newest:
+    """The later of two times; one from the look before the start may be yet to come as well."""
+    past = [each for each in (known_s, new_s) if each is not None and each <= at_s]
+    return max(past, default=None)

@@ -1,0 +1,112 @@
+"""Affected clients instead of requests: counted where the source does, compared only when fair."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from shared.core import clients
+from shared.core.judge import Counts
+from shared.core.model import Phase
+from shared.core.questions import bin_at, read_up_to
+from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
+from tests.given import step
+from tests.told import MINUTE_S, Told, minutes, minutes_plan
+
+SOURCE = replace(minutes_plan().source, client="UserId")
+LONG = minutes_plan(steps=(step(10, min_s=36_000, max_s=72_000), step(100)), source=SOURCE)
+
+
+def seen(weights: tuple[float, float], *, exempt_bad: int = 0) -> Callable[[Answer], Answer]:
+    """Six thousand requests of a thousand clients, a row standing for so many of either arm."""
+
+    def arm(items: int, weight: float, bad: int) -> ArmBin:
+        rows = round((items - bad) / weight) + bad
+        return ArmBin(items, rows, (float(bad),), (bad,), (items // 6,), (min(bad, items // 6),))
+
+    def bent(answer: Answer) -> Answer:
+        stable, canary = arm(5400, weights[0], 0), arm(600, weights[1], exempt_bad)
+        return replace(answer, bins=tuple(BinSeen(s.index, stable, canary) for s in answer.bins))
+
+    return bent
+
+
+def walked(weights: tuple[float, float] = (1, 1), looks: int = 12, **more: int) -> Told:
+    walk = minutes(plan=LONG).bake()
+    walk.bend = seen(weights, **more)
+    walk.looks(looks)
+    return walk
+
+
+def counts(walk: Told) -> Counts:
+    assert walk.rollout.verdict is not None
+    return walk.rollout.verdict.weighings[0].step_counts
+
+
+@pytest.mark.parametrize(
+    "weights", [(1, 1), (10, 10), (10, 10.9)], ids=["whole", "alike", "nearly"]
+)
+def test_clients_are_the_events(weights: tuple[float, float]) -> None:
+    """Nine hundred of stable and a hundred of the canary a minute, whatever the rows."""
+    walk = walked(weights)
+    assert "blind" not in walk.rollout.sentence
+    bins = counts(walk).stable_events / 900
+    assert bins >= 5
+    assert counts(walk) == Counts(900 * bins, 0, 100 * bins, 0)
+
+
+@pytest.mark.parametrize("weights", [(1, 10), (10, 1), (10, 11.5)])
+def test_arms_sampled_differently_are_not_learnt(weights: tuple[float, float]) -> None:
+    """Blind, with both rates and what to do; the evidence stays as it was."""
+    walk = minutes(plan=LONG).bake()
+    walk.looks(10)
+    before = walk.rollout.evidence
+    walk.bend = seen(weights)
+    said = walk.look()
+    assert said == (
+        f"blind, neither good nor bad: clients cannot be compared: a row stands for {weights[0]:g} "
+        f"requests of stable and {weights[1]:g} of the canary, and a coarser sample shows fewer "
+        "clients as bad; sample both versions alike, or leave evidence.client out"
+    )
+    assert walk.rollout.evidence == before
+    assert walk.rollout.last_row_s == walk.now_s
+
+
+def test_requests_are_compared_however_they_are_sampled() -> None:
+    """Without a client column the weights are known, and nothing is unfair."""
+    answer = seen((1, 10))(Answer(Sight.SEEN, bins=(BinSeen(0, None, None),)))
+    assert clients.unlike(SOURCE, answer)
+    assert not clients.unlike(replace(SOURCE, client=None), answer)
+
+
+@pytest.mark.parametrize("bad", [300, 600], ids=["half", "all"])
+def test_failures_that_escape_the_sampling_make_no_arm_unlike(bad: int) -> None:
+    """A dead canary whose failures are all kept is found, not hidden by blindness."""
+    walk = walked((10, 10), exempt_bad=bad)
+    assert "clients cannot be compared" not in "".join(each.sentence for each in walk.told)
+    assert Phase.RETREATING in {each.rollout.phase for each in walk.told}
+
+
+def test_when_sampling_is_put_right_the_window_moves_on() -> None:
+    """Whole looks of bins that can never be compared are passed by, so sight comes back."""
+    walk = walked((1, 10), looks=300)
+    assert "blind" in walk.rollout.sentence
+    assert walk.phase is Phase.BAKING
+
+    walk.bend = seen((1, 1))
+    walk.looks(60)
+
+    assert "blind" not in walk.rollout.sentence
+    assert read_up_to(walk.rollout) == bin_at(walk.now_s - 300, MINUTE_S)
+
+
+@pytest.mark.parametrize(("keyless", "blind"), [(0.5, False), (0.64, True)])
+def test_rows_without_a_client_blind_when_they_are_most(keyless: float, *, blind: bool) -> None:
+    """Half is still enough; and it matters only where clients are counted."""
+    walk = minutes(plan=LONG).bake()
+    walk.bend = lambda answer: replace(seen((1, 1))(answer), keyless=keyless)
+    walk.looks(3)
+    assert ("64 % of the requests carry no UserId" in walk.rollout.sentence) == blind
+    other = minutes(bend=walk.bend).bake()
+    other.look()
+    assert "carry no" not in other.rollout.sentence
