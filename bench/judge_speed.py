@@ -9,20 +9,17 @@ production. The record's other side is the json module, without the core's own v
 Run it as `python -m bench.judge_speed`; the last line is the smallest ratio.
 """
 
-import base64
 import gc
 import json
 import math
 import statistics
 import sys
 import time
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from itertools import chain, cycle
 from random import Random
 
-from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
@@ -37,9 +34,12 @@ from bench.plain_judge import (
     plain_verdict,
     plain_worse,
 )
+from shared import record
 from shared.core import judge, stats
 from shared.core.judge import Counts, Evidence, Step, Verdict
+from shared.core.model import Phase, Rollout
 from shared.core.risk import margin, routes
+from shared.record import ROLLOUTS
 
 SEED = 20_240_229
 ROUNDS = 9
@@ -47,7 +47,6 @@ LEAST_TURN_S = 0.03
 NEAR = 1e-9
 REQUESTS = 6_000.0
 FIRST_BIN, BINS, OPEN, GROWING = 29_000_000, 30, 6, 2
-EVIDENCES: TypeAdapter[dict[str, Evidence]] = TypeAdapter(dict[str, Evidence])
 
 # --- what is timed --------------------------------------------------------------------------------
 
@@ -112,11 +111,11 @@ def decision_task(name: str, requests: float) -> Task:
     served, bad = rule.step.canary_events, rule.step.canary_bad
 
     def ours() -> Sequence[float]:
-        least = margin(rule.rollout, SHARE, RISK)
+        least, shown = margin(rule.rollout, SHARE, RISK), stats.profile(rule.step_table)
         return (
-            stats.log_e_worse(rule.rollout_table, RISK.worse_than),
-            stats.log_e_worse(rule.step_table, RISK.worse_than),
-            *routes(rule.step_table, (served, bad), least, RISK.tolerance / SHARE),
+            stats.log_e_worse(stats.profile(rule.rollout_table), RISK.worse_than),
+            stats.log_e_worse(shown, RISK.worse_than),
+            *routes(shown, (served, bad), least, RISK.tolerance / SHARE),
         )
 
     def theirs() -> Sequence[float]:
@@ -151,31 +150,48 @@ def look_task(name: str) -> Task:
     return Task(name, look, lambda: plain_verdict([plain], [counts for _, counts in next(theirs)]))
 
 
+def stored(rules: dict[str, Evidence]) -> Rollout:
+    """A record that holds nothing but evidence."""
+    return Rollout("it", Phase.BAKING, 0.0, 0.0, "", "", evidence=rules)
+
+
 def stored_task(name: str) -> Task:
-    """One rule's part of the record, read and written again; plainly, by the json module."""
-    text = EVIDENCES.dump_json(rules_of(1, still_open=OPEN)).decode()
+    """A record with one rule, read and written again; plainly, by the json module."""
+    rollout = stored(rules_of(1, still_open=OPEN))
+    text, lists = record.rollout_to_json(rollout), ROLLOUTS.dump_json(rollout).decode()
 
     def ours() -> Sequence[float]:
-        return [len(EVIDENCES.dump_json(EVIDENCES.validate_json(text)))]
+        again = record.rollout_from_json(text)
+        return again.evidence["rule0"].rollout_table if again.evidence else ()
 
     def theirs() -> Sequence[float]:
-        return [len(json.dumps(json.loads(text), separators=(",", ":")))]
+        found: Sequence[float] = json.loads(lists)["evidence"]["rule0"]["rollout_table"]
+        return found
 
-    return Task(name, ours, theirs)
+    def both(read: Callable[[], Sequence[float]], write: Callable[[], str]) -> Sequence[float]:
+        write()
+        return read()
+
+    plainly = json.loads(lists)
+    return Task(
+        name,
+        lambda: both(ours, lambda: record.rollout_to_json(rollout)),
+        lambda: both(theirs, lambda: json.dumps(plainly, separators=(",", ":"))),
+    )
 
 
 def stored_bytes() -> list[tuple[str, int]]:
-    """How large one rule's evidence is in the record, and two ways to write it shorter."""
-    rules = rules_of(1, still_open=OPEN)
-    text = EVIDENCES.dump_json(rules).decode()
-    table = rules["rule0"].rollout_table
-    rest = len(text) - len(json.dumps(table, separators=(",", ":"))) * 2
-    digits = len(json.dumps([float(f"{cell:.12g}") for cell in table], separators=(",", ":")))
-    packed = len(base64.b64encode(array("d", table).tobytes())) + 2
+    """How large one rule's evidence is in the record, and as lists of numbers."""
+    rules, nothing = rules_of(1, still_open=OPEN), stored({})
+    new_step = {name: judge.start_step(rule, FIRST_BIN + BINS) for name, rule in rules.items()}
+
+    def size(write: Callable[[Rollout], str | bytes], found: dict[str, Evidence]) -> int:
+        return len(write(stored(found))) - len(write(nothing))
+
     return [
-        ("as stored", len(text)),
-        ("12 digits", rest + 2 * digits),
-        ("base64 of doubles", rest + 2 * packed),
+        ("as lists of numbers", size(ROLLOUTS.dump_json, rules)),
+        ("as stored", size(record.rollout_to_json, rules)),
+        ("as stored, at the start of a step", size(record.rollout_to_json, new_step)),
     ]
 
 

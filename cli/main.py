@@ -20,7 +20,9 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from cli import shown
 from shared.cloud.wiring import only_bus
 from shared.errors import LinnetError
 from shared.planfile import PlanIn
@@ -34,7 +36,6 @@ console = Console()
 
 Name = Annotated[str, typer.Argument(help="The rollout's name.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the history.")]
-MAX_ROWS = 30
 # How much of a message's key is shown, and is enough to name it.
 SHORT = 12
 
@@ -107,14 +108,9 @@ def list_() -> None:
 
 @app.command()
 def show(name: Name) -> None:
-    """Show one rollout: where it is, why, and how it came there."""
-    found = _get(f"rollouts/{name}")
-    console.print(f"[bold]{found['name']}[/] {found['phase']}: {found['sentence']}")
-    table = Table("at", "event", "percent", "what and why", box=None)
-    turning = [row for row in found["history"] if _tells(row)]
-    for row in turning[-MAX_ROWS:]:
-        table.add_row(row["at"][11:19], row["event"], f"{row['percent']:g}", row["sentence"])
-    console.print(table)
+    """Show one rollout: where it is, why, its last verdict's numbers, and how it came there."""
+    for part in shown.rollout(_get(f"rollouts/{name}")):
+        console.print(part, soft_wrap=isinstance(part, Text))
 
 
 @app.command()
@@ -200,11 +196,6 @@ def _document(plan: Path) -> Any:
         console.print(f"[red]{plan} is no plan:[/] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(1) from None
     return document
-
-
-def _tells(row: dict[str, Any]) -> bool:
-    """Whether a history row changed something a person would want to read."""
-    return bool(row["event"] != "Ticked" or row["before"] != row["after"])
 
 
 def _post(command: dict[str, Any]) -> None:

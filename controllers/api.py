@@ -47,6 +47,8 @@ async def rollout(world: World, name: str) -> Json | None:
         "profile": stored.plan.profile,
         "steps": [step.percent for step in stored.plan.steps],
         "verdict": views.explained(stored.rollout.verdict),
+        "advice": views.advice(stored.rollout),
+        "thresholds_ms": dict(stored.rollout.thresholds_ms or {}),
         "baseline": None if stored.rollout.baseline is None else views.rates(stored.rollout),
         "before": views.spoken(stored.rollout.before),
         "history": [views.history_row(row) for row in rows],

@@ -7,7 +7,7 @@ at any point is mended by the next turn.
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from shared.core import gates, questions, tallies, weights
@@ -114,28 +114,36 @@ async def look(world: World, stored: Stored, holder: str | None) -> Ticked:
     """Everything this rollout must know now, asked side by side."""
     plan, rollout = stored.plan, stored.rollout
     at_s = world.clock.now_s()
-    question = questions.needed(plan, rollout, at_s)
-    gauges = questions.levels_needed(plan, rollout, at_s)
+    telemetry, traffic = world.telemetry, world.traffic
+    before = rollout.phase is Phase.PENDING
     async with asyncio.TaskGroup() as looks:
-        traffic = looks.create_task(world.traffic.see(plan.profile))
-        answer = looks.create_task(world.telemetry.ask(question)) if question else None
-        levels = looks.create_task(world.telemetry.levels(gauges)) if gauges else None
-        before = rollout.phase is Phase.PENDING
-        probe = (
-            looks.create_task(world.traffic.probe(plan.profile, plan.canary)) if before else None
+        seen = looks.create_task(traffic.see(plan.profile))
+        probe = looks.create_task(traffic.probe(plan.profile, plan.canary)) if before else None
+        answer = looks.create_task(_ask(telemetry.ask, questions.needed(plan, rollout, at_s)))
+        strata = looks.create_task(
+            _ask(telemetry.strata, questions.strata_needed(plan, rollout, at_s))
+        )
+        levels = looks.create_task(
+            _ask(telemetry.levels, questions.levels_needed(plan, rollout, at_s))
         )
         shadow = tallies.wanted(plan, rollout)
         tally = looks.create_task(samples_of(world, rollout)) if shadow else None
     return Ticked(
         at_s=at_s,
-        traffic=traffic.result(),
-        answer=answer.result() if answer else None,
+        traffic=seen.result(),
+        answer=answer.result(),
         probe=probe.result() if probe else None,
         holder=holder,
         tally=tally.result() if tally else None,
         stale_after_s=world.settings.stale_after_s,
-        levels=levels.result() if levels else None,
+        levels=levels.result(),
+        strata=strata.result(),
     )
+
+
+async def _ask[Q, A](ask: Callable[[Q], Awaitable[A]], question: Q | None) -> A | None:
+    """The answer, if there is a question."""
+    return None if question is None else await ask(question)
 
 
 async def samples_of(world: World, rollout: Rollout) -> Tally | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.core import tally, weights
 from shared.core.alerts import Spell
-from shared.core.judge import Verdict
+from shared.core.judge import Counts, Verdict, Weighing
 from shared.core.model import Pair, Plan, Rollout
 from shared.core.tally import Place, Tally
 from shared.ports import HistoryRow, Rejected
@@ -55,28 +55,69 @@ def request_share_percent(plan: Plan, rollout: Rollout) -> float | None:
 
 
 def explained(verdict: Verdict | None) -> Json | None:
-    """A verdict with every number a person might ask for."""
+    """A verdict with every number a person might ask for; evidence is a log e-value."""
     if verdict is None:
         return None
     return {
         "kind": verdict.kind.value,
         "sentence": verdict.sentence,
-        "evidence_of_harm": round(verdict.worse, 3),
-        "needed": round(verdict.needed, 3),
-        "rules": [
-            {
-                "rule": w.rule,
-                "stable": [w.counts.stable_bad, w.counts.stable_events],
-                "canary": [w.counts.canary_bad, w.counts.canary_events],
-                "ratio_interval": [w.ratio_low, w.ratio_high],
-                "margin": w.margin,
-                "evidence_of_no_harm": round(max(w.ok, w.absolute), 3),
-                "sealed_bins": w.step_bins,
-                "passed": w.passed,
-            }
-            for w in verdict.weighings
-        ],
+        "unit": verdict.unit or None,
+        "evidence_of_harm": evidence(verdict.worse, verdict.needed),
+        "lag_s": None if verdict.lag_s is None else round(verdict.lag_s, 1),
+        "rules": [rule(weighing, verdict) for weighing in verdict.weighings],
     }
+
+
+def rule(weighing: Weighing, verdict: Verdict) -> Json:
+    """One rule: the rollout's numbers, on which harm rests, and this step's, on which no harm does.
+
+    There is no evidence of no harm while no pass can be drawn, and at 100 %, where instead the
+    canary is held against a frozen objective.
+    """
+    no_harm, over = None, None
+    if weighing.margin is not None:
+        shown = evidence(weighing.no_harm, verdict.pass_needed)
+        no_harm = {**shown, "route": weighing.route.value}
+    if weighing.over:
+        over = evidence(weighing.over, verdict.needed)
+    return {
+        "rule": weighing.rule,
+        **both_arms(weighing.counts, weighing.rollout_bins),
+        "ratio": None if weighing.ratio is None else round(weighing.ratio, 3),
+        "ratio_interval": [weighing.ratio_low, weighing.ratio_high],
+        "margin": weighing.margin,
+        "evidence_of_harm": evidence(weighing.worse, verdict.needed),
+        "evidence_of_no_harm": no_harm,
+        "evidence_over_objective": over,
+        "step": both_arms(weighing.step_counts, weighing.step_bins),
+        "passed": weighing.passed,
+    }
+
+
+def both_arms(counts: Counts, blocks: int) -> Json:
+    """What both arms served, how much of it was bad, and in how many blocks."""
+    return {
+        "canary": arm(counts.canary_bad, counts.canary_events),
+        "stable": arm(counts.stable_bad, counts.stable_events),
+        "blocks": blocks,
+    }
+
+
+def arm(bad: float, events: float) -> Json:
+    """One arm's counts and its rate."""
+    return {"bad": bad, "events": events, "percent": 100 * bad / events if events else None}
+
+
+def evidence(seen: float, needed: float | None) -> Json:
+    """Evidence beside its bound; older records do not tell that of a pass."""
+    return {"seen": round(seen, 3), "needed": None if needed is None else round(needed, 3)}
+
+
+def advice(rollout: Rollout) -> list[Json]:
+    """What people should know besides, and no decision rests on."""
+    return [
+        {"name": each.name, "off": each.off, "sentence": each.sentence} for each in rollout.advice
+    ]
 
 
 def history_row(row: HistoryRow) -> Json:

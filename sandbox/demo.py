@@ -25,7 +25,7 @@ from sandbox.local import LocalWorld, WorldOptions, profile_id
 from sandbox.report import shadow_report
 from sandbox.scene import Casting, Scene
 from sandbox.users import Habits
-from sandbox.view import View, decision
+from sandbox.view import View, told_in_full
 from sandbox.watch import Told, Watch
 
 DEADLINE_S: Final = 220.0
@@ -143,7 +143,7 @@ async def demo(console: Console, *, headless: bool) -> int:
             for act in acts
         ]
         if not headless:
-            console.print(*(decision(told) for told in watch.told), sep="\n")
+            console.print(*map(told_in_full, watch.told), sep="")
         console.print(summary(endings, time.time() - began_s))
         for act in acts:
             for part in shadow_report(watch.seats[act.name]):
@@ -165,7 +165,7 @@ def _scene(world: LocalWorld, act: Story, number: int) -> Scene:
 
 def _printer(console: Console) -> Callable[[Told], None]:
     def line(told: Told) -> None:
-        console.print(decision(told), soft_wrap=True)
+        console.print(told_in_full(told))
 
     return line
 

@@ -13,7 +13,7 @@ from sandbox.memory_store import Faulty, Hook, MemoryStore, no_fault
 from shared.core.model import EndpointSeen, ProbeSeen, ProfileSeen, TrafficSeen
 from shared.core.questions import LevelQuestion, Question
 from shared.core.shadow import Replayed, Request
-from shared.core.telemetry import Answer, Levels, Sight
+from shared.core.telemetry import Answer, Levels, Sight, Strata
 from shared.core.weights import Write
 from shared.errors import LinnetError, RefusedError
 from shared.ports import World
@@ -69,12 +69,15 @@ class MemoryTraffic(Faulty):
 
 @dataclass
 class MemoryTelemetry(Faulty):
-    """Answers whatever `answers` and `gauges` say; `asked` has every question."""
+    """Answers whatever `answers`, `past` and `gauges` say; `asked` has every question."""
 
     answers: Callable[[Question], Answer] = field(
         default=lambda _: Answer(Sight.ABSENT, "nothing was set up")
     )
     asked: list[Question] = field(default_factory=list)
+    past: Callable[[Question], Strata] = field(
+        default=lambda _: Strata(Sight.ABSENT, "nothing was set up")
+    )
     gauges: Callable[[LevelQuestion], Levels] = field(
         default=lambda _: Levels(Sight.ABSENT, "nothing was set up")
     )
@@ -84,6 +87,11 @@ class MemoryTelemetry(Faulty):
         async with self.call("ask"):
             self.asked.append(question)
             return self.answers(question)
+
+    async def strata(self, question: Question) -> Strata:
+        """What `past` says."""
+        async with self.call("strata"):
+            return self.past(question)
 
     async def levels(self, question: LevelQuestion) -> Levels:
         """What `gauges` says."""

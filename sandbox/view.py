@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sandbox.watch import Seat, Told, Watch
 
+COLUMNS: Final = 100
 BAR: Final = 28
 # A panel is as high as there is room for: from all numbers and a long sentence to one line each.
 PANEL_LINES: Final = range(7, 3, -1)
@@ -135,11 +136,25 @@ def decisions(told: Sequence[Told], room: int) -> Panel:
 
 
 def decision(told: Told) -> Text:
-    """One decision with its sentence, in a line."""
+    """One decision in a line: what it rests on, and its sentence as far as there is room."""
+    rests = Text(f"{told.numbers}  " if told.numbers else "", style="bold")
+    return Text.assemble(_when_and_where(told), rests, told.sentence)
+
+
+def told_in_full(told: Told) -> Table:
+    """One decision with its whole sentence beneath what it rests on, at most 100 columns wide."""
+    grid = Table.grid()
+    grid.add_column(no_wrap=True)
+    grid.add_column(width=COLUMNS - len(_when_and_where(told)))
+    rests = Text(f"{told.numbers}\n" if told.numbers else "", style="bold")
+    grid.add_row(_when_and_where(told), Text.assemble(rests, told.sentence))
+    return grid
+
+
+def _when_and_where(told: Told) -> Text:
     colour = COLOURS.get(told.after, "white")
     return Text.assemble(
         (f"{told.at} ", "dim"),
         (f"{told.rollout:<5}", "bold"),
         (f" {told.after:<10} {told.percent:>3g} % ", colour),
-        (told.sentence, ""),
     )

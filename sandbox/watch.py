@@ -16,6 +16,7 @@ import aiohttp
 from sandbox.local import LocalWorld
 from sandbox.scene import Scene
 from sandbox.users import Arm, Tally
+from shared.core import words
 
 LOOK_S: Final = 0.5
 # What a dark launch has found is read this often: each time Linnet adds it all up.
@@ -28,7 +29,10 @@ type Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One row of a rollout's history that changed something or answered somebody."""
+    """One row of a rollout's history that changed something or answered somebody.
+
+    `numbers`: the rule that decided, with its ratio and its evidence; empty where none did.
+    """
 
     rollout: str
     at: str
@@ -37,6 +41,7 @@ class Told:
     percent: float
     sentence: str
     verdict: str
+    numbers: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +152,37 @@ class Watch:
             percent=row["percent"],
             sentence=row["sentence"],
             verdict=(row["verdict"] or {}).get("kind", ""),
+            numbers=numbers(row),
         )
         seat.told.append(told)
         self.told.append(told)
         if self._on_told is not None:
             self._on_told(told)
+
+
+def numbers(row: Json) -> str:
+    """What a decision rests on: "errors 2.1 (1.3 to 3.5), harm 4.9 of 4.6 needed".
+
+    Empty where something else than the evidence of a rule decided.
+    """
+    verdict = row["verdict"] or {"rules": (), "sentence": ""}
+    said = verdict["sentence"]
+    named = (rule for rule in verdict["rules"] if said.startswith(f"{rule['rule']}: "))
+    rule = next(named, None)
+    if rule is None or said.removesuffix(".") not in row["sentence"]:
+        return ""
+    low, high = rule["ratio_interval"]
+    ratio = words.times(rule["ratio"], low, high, "") or "no ratio"
+    return f"{rule['rule']} {ratio}, {_evidence(verdict, rule)}"
+
+
+def _evidence(verdict: Json, rule: Json) -> str:
+    against = "harm", verdict["evidence_of_harm"]
+    good = "no harm", rule["evidence_of_no_harm"]
+    alone = "above objective", rule["evidence_over_objective"]
+    name, shown = against if verdict["kind"] == "fail" else good if good[1] else alone
+    name, shown = (name, shown) if shown else against
+    return f"{name} {words.of_needed(shown['seen'], shown['needed'])}"
 
 
 def _sample(tally: Tally) -> Sample:

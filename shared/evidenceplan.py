@@ -22,6 +22,11 @@ CLIENT = (
     r"^(UserId|SessionId|ClientIP|UserAuthenticatedId|UserAccountId"
     r"|Properties\.[A-Za-z_][A-Za-z0-9_]{0,127})$"
 )
+# What may tell beforehand who fails more; nothing that names one person, since strata are kept.
+STRATUM = (
+    r"^(OperationName|Name|Source|ClientCity|ClientStateOrProvince|ClientCountryOrRegion"
+    r"|ClientType|ClientModel|ClientOS|ClientBrowser|Properties\.[A-Za-z_][A-Za-z0-9_]{0,127})$"
+)
 # What engines of regular expressions read differently, or not at all: groups that look around,
 # two repetitions in a row, sets within sets, and ^ where it opens no set.
 _FOREIGN = re.compile(r"\(\?|[*+?]{2}|\[\^?[\[\]]|--|\|\||(?<!\[)\^")
@@ -118,7 +123,7 @@ class EvidenceIn(Strict):
     """Where the evidence comes from, how late it may be, and what it is held against.
 
     `client` is the column that tells users apart; with it affected clients are counted, without
-    it requests.
+    it requests. `strata` are columns that tell beforehand who fails more, such as ClientCity.
     """
 
     workspace: Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{36}$")]
@@ -130,6 +135,11 @@ class EvidenceIn(Strict):
         tuple[RuleIn, ...], Field(min_length=1, max_length=10, strict=False), at_most(10)
     ] = (RuleIn(name="errors", bad="failed"),)
     gauges: Annotated[tuple[GaugeIn, ...], Field(max_length=5, strict=False), at_most(5)] = ()
+    strata: Annotated[
+        tuple[Annotated[str, Field(pattern=STRATUM)], ...],
+        Field(max_length=3, strict=False),
+        at_most(3),
+    ] = ()
     risk: RiskIn = RiskIn()
     bin: Annotated[Seconds, Field(ge=1, le=3600)] | None = None
     ingestion_delay: Annotated[Seconds, Field(ge=0, le=3600)] = 300.0
@@ -145,6 +155,7 @@ class EvidenceIn(Strict):
             raise ValueError(f"ingestion_delay: at most {MOST_OPEN_BINS} bins, take longer bins")
         _differ("rules", [rule.name for rule in self.rules])
         _differ("gauges", [gauge.name for gauge in self.gauges])
+        _differ("strata", list(self.strata))
         return self
 
 
@@ -161,6 +172,7 @@ def source_of(said: EvidenceIn) -> Source:
         lookback_s=said.lookback,
         role=said.role,
         client=said.client,
+        strata=said.strata,
         gauges=tuple(Gauge(each.name, each.table, each.metric, each.above) for each in said.gauges),
         risk=Risk(
             false_rollback=risk.false_rollback,

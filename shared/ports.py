@@ -17,7 +17,7 @@ from shared.core.model import EndpointSeen, Phase, Plan, ProbeSeen, Rollout, Tra
 from shared.core.questions import LevelQuestion, Question
 from shared.core.shadow import Replayed, Request
 from shared.core.tally import Tally
-from shared.core.telemetry import Answer, Levels
+from shared.core.telemetry import Answer, Levels, Strata
 from shared.core.weights import Write
 from shared.settings import Settings
 
@@ -212,6 +212,10 @@ class Telemetry(Protocol):
 
     async def ask(self, question: Question) -> Answer:
         """The answer; blindness of each kind is a value, never an exception."""
+        ...
+
+    async def strata(self, question: Question) -> Strata:
+        """What stable's past was in each stratum. Never raises, like the others."""
         ...
 
     async def levels(self, question: LevelQuestion) -> Levels:

@@ -1,12 +1,14 @@
 """How plans, rollouts and history rows are written down, and read back in any later version.
 
-The stored form is the JSON of the core's own values. Unknown fields are ignored and new ones
-have defaults, so that a record outlives an upgrade of the controller.
+The stored form is the JSON of the core's own values, but for the judge's tables (`tables`).
+Unknown fields are ignored and new ones have defaults, so that a record outlives an upgrade of
+the controller.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
 
 from shared.core.alerts import Spell
 from shared.core.events import EVENTS, Event
@@ -14,6 +16,7 @@ from shared.core.judge import Verdict
 from shared.core.model import Phase, Plan, Rollout
 from shared.core.tally import Tally
 from shared.ports import HistoryRow
+from shared.tables import packed, unpacked
 
 PLANS: TypeAdapter[Plan] = TypeAdapter(Plan)
 ROLLOUTS: TypeAdapter[Rollout] = TypeAdapter(Rollout)
@@ -21,6 +24,10 @@ VERDICTS: TypeAdapter[Verdict | None] = TypeAdapter(Verdict | None)
 SPELLS: TypeAdapter[Spell] = TypeAdapter(Spell)
 TALLIES: TypeAdapter[Tally] = TypeAdapter(Tally)
 BY_NAME: dict[str, TypeAdapter[Event]] = {kind.__name__: TypeAdapter(kind) for kind in EVENTS}
+
+
+TABLES = ("rollout_table", "step_table")
+BUT_TABLES: Final = {"evidence": {"__all__": set(TABLES)}}
 
 
 def plan_to_json(plan: Plan) -> str:
@@ -35,12 +42,22 @@ def plan_from_json(text: str) -> Plan:
 
 def rollout_to_json(rollout: Rollout) -> str:
     """A record as stored."""
-    return ROLLOUTS.dump_json(rollout).decode()
+    data = ROLLOUTS.dump_python(rollout, mode="json", exclude=BUT_TABLES)
+    for rule, evidence in (rollout.evidence or {}).items():
+        written = data["evidence"][rule]
+        for name in TABLES:
+            written[name] = packed(getattr(evidence, name))
+    return to_json(data).decode()
 
 
 def rollout_from_json(text: str) -> Rollout:
     """A stored record. Raises ValueError when it is none."""
-    return ROLLOUTS.validate_json(text)
+    data = from_json(text)
+    found = data.get("evidence") if isinstance(data, dict) else None
+    for evidence in found.values() if isinstance(found, dict) else ():
+        if isinstance(evidence, dict):
+            evidence |= {name: unpacked(evidence.get(name)) for name in TABLES}
+    return ROLLOUTS.validate_python(data)
 
 
 def spell_to_json(spell: Spell) -> str:

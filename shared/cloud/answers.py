@@ -152,12 +152,13 @@ def _arm_bin(question: Question, row: Row) -> ArmBin:
     numbers = range(len(question.rules))
     none = tuple(0 for _ in numbers) if question.source.client else ()
     found = ArmBin(
-        items=_amount(row["items"]),
+        items=amount(row["items"]),
         rows=whole(row["row_count"]),
-        bad=tuple(_amount(row[f"bad_{n}"]) for n in numbers),
+        bad=tuple(amount(row[f"bad_{n}"]) for n in numbers),
         bad_rows=tuple(whole(row[f"bad_rows_{n}"]) for n in numbers),
         clients=none,
         bad_clients=none,
+        exposed=tuple(float(n) for n in none) or _exposed(question, row),
     )
     if any(bad > found.items for bad in found.bad) or any(n > found.rows for n in found.bad_rows):
         raise ValueError("more bad requests than requests")
@@ -172,10 +173,17 @@ def _add_clients(question: Question, bins: Bins, rows: Sequence[Row]) -> None:
         if place in met or not question.source.client:
             raise ValueError(f"unexpected clients of arm {arm!r} in bin {index}")
         met.add(place)
-        bins[index][arm] = _with_clients(bins[index][arm], row)
+        bins[index][arm] = _with_clients(question, bins[index][arm], row)
 
 
-def _with_clients(found: ArmBin, row: Row) -> ArmBin:
+def _exposed(question: Question, row: Row) -> tuple[float, ...]:
+    """What the requests or clients of a bin count for by their strata."""
+    if not kql.standardised(question):
+        return ()
+    return tuple(amount(row[f"exposed_{n}"]) for n, _ in enumerate(question.rules))
+
+
+def _with_clients(question: Question, found: ArmBin, row: Row) -> ArmBin:
     numbers = range(len(found.bad))
     clients = tuple(whole(row[f"clients_{n}"]) for n in numbers)
     bad_clients = tuple(whole(row[f"bad_clients_{n}"]) for n in numbers)
@@ -183,7 +191,8 @@ def _with_clients(found: ArmBin, row: Row) -> ArmBin:
         raise ValueError("more clients than requests")
     if any(bad_clients[n] > min(clients[n], found.bad_rows[n]) for n in numbers):
         raise ValueError("more bad clients than clients or bad requests")
-    return replace(found, clients=clients, bad_clients=bad_clients)
+    exposed = _exposed(question, row)
+    return replace(found, clients=clients, bad_clients=bad_clients, exposed=exposed)
 
 
 def _told(value: object) -> float | None:
@@ -192,10 +201,11 @@ def _told(value: object) -> float | None:
         return None
     if isinstance(value, int | float) and value < 0:
         return 0.0
-    return _amount(value)
+    return amount(value)
 
 
-def _amount(value: object) -> float:
+def amount(value: object) -> float:
+    """A number of things, not negative. Raises TypeError or ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is not a number")
     if not math.isfinite(value) or value < 0:
@@ -205,10 +215,10 @@ def _amount(value: object) -> float:
 
 def whole(value: object) -> int:
     """A count. Raises TypeError or ValueError for anything else."""
-    amount = _amount(value)
-    if not amount.is_integer():
+    found = amount(value)
+    if not found.is_integer():
         raise ValueError(f"{value!r} is not a whole number")
-    return int(amount)
+    return int(found)
 
 
 def _time_s(value: object) -> float:

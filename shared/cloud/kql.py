@@ -23,6 +23,7 @@ from shared.cloud.kqltext import (
     name_of,
     real,
     span,
+    stratum_of,
     text_column,
     union,
 )
@@ -63,11 +64,16 @@ def quantiles(question: Question) -> list[tuple[int, Rule]]:
 def _bins(question: Question, number: int) -> str:
     counted = ["items = sum(ItemCount)", "row_count = count()"]
     shown = ["items = toreal(items)", "row_count"]
+    by_stratum = "" if question.source.client else _weighed(question)
+    numbers = range(len(question.rules))
+    if by_stratum:
+        counted += [f"exposed_{n} = sum(ItemCount * worth_{n})" for n in numbers]
+        shown += [f"exposed_{n}" for n in numbers]
     for n, rule in enumerate(question.rules):
-        met = _met(rule)
-        counted += [f"bad_{n} = sumif(ItemCount, {met}), bad_rows_{n} = countif({met})"]
+        bad = met(rule)
+        counted += [f"bad_{n} = sumif(ItemCount, {bad}), bad_rows_{n} = countif({bad})"]
         shown += [f"bad_{n} = toreal(bad_{n})", f"bad_rows_{n}"]
-    return f"""{_rows(question, question.from_bin)}
+    return f"""{_rows(question, question.from_bin)}{by_stratum}
 | summarize
     {lines(counted)}
     by arm = {_arm(question)},
@@ -100,13 +106,19 @@ def _arms(question: Question, number: int) -> str:
 
 def _clients(question: Question, number: int) -> str:
     """Clients who were not bad before in this step, and those who turn bad; each arm by itself."""
+    by_stratum = _weighed(question)
     firsts, counted, shown = [], [], []
     for n, rule in enumerate(question.rules):
-        firsts += [f"first_{n} = min(iff({_met(rule)}, bin_start, long(null)))"]
-        unhurt = f"countif(isnull(first_{n}) or first_{n} >= bin_start)"
-        counted += [f"clients_{n} = {unhurt}, bad_clients_{n} = countif(first_{n} == bin_start)"]
+        firsts += [f"first_{n} = min(iff({met(rule)}, bin_start, long(null)))"]
+        unhurt = f"isnull(first_{n}) or first_{n} >= bin_start"
+        counted += [f"clients_{n} = countif({unhurt})"]
+        counted += [f"bad_clients_{n} = countif(first_{n} == bin_start)"]
         shown += [f"clients_{n}, bad_clients_{n}"]
-    return f"""{_rows(question, _first(question))}
+        if by_stratum:
+            firsts += [f"worth_{n} = avg(worth_{n})"]
+            counted += [f"exposed_{n} = sumif(worth_{n}, {unhurt})"]
+            shown += [f"exposed_{n}"]
+    return f"""{_rows(question, _first(question))}{by_stratum}
 | extend
     client = {client_key(question.source.client or "")},
     arm = {_arm(question)},
@@ -123,11 +135,50 @@ def _clients(question: Question, number: int) -> str:
 | project question = {number}, part = '{CLIENTS}', arm, bin_start, {", ".join(shown)}"""
 
 
-def _rows(question: Question, first_bin: int, *, unlabelled: bool = False) -> str:
-    """The rows a leg is about: of both versions, perhaps with those that name none."""
+def standardised(question: Question) -> bool:
+    """Whether requests count by their strata here."""
+    return question.standard is not None and bool(question.standard.weights)
+
+
+def _weighed(question: Question) -> str:
+    """The steps after which `worth_<rule number>` is what one request counts; empty without."""
+    standard = question.standard
+    if standard is None or not standard.weights:
+        return ""
+    weights = [standard.weights.get(rule.name) for rule in question.rules]
+    numbers = range(len(weights))
+    rows = [
+        ", ".join([literal(key), *(_weight(each, at) for each in weights)])
+        for at, key in enumerate(standard.keys)
+    ]
+    others = [f"worth_{n} = coalesce(weight_{n}, {_weight(weights[n], -1)})" for n in numbers]
+    return f"""
+| extend stratum = {stratum_of(question.source.strata)}
+| lookup kind=leftouter (
+    datatable(stratum: string, {", ".join(f"weight_{n}: real" for n in numbers)}) [
+    {lines(rows)}
+    ]) on stratum
+| extend
+    {lines(others)}"""
+
+
+def _weight(weights: Sequence[float] | None, at: int) -> str:
+    return real(1.0 if weights is None else weights[at], decimals=6)
+
+
+def rows_of_stable(question: Question) -> str:
+    """Stable's requests of the whole question, whatever they came to."""
+    return _rows(question, question.from_bin, only_stable=True)
+
+
+def _rows(
+    question: Question, first_bin: int, *, unlabelled: bool = False, only_stable: bool = False
+) -> str:
+    """The rows a leg is about: of both versions or one, perhaps with those that name none."""
     source = question.source
     column = text_column(source.arms.column)
-    labels = [f"{column} == {literal(label)}" for label in (source.arms.stable, source.arms.canary)]
+    versions = [source.arms.stable] if only_stable else [source.arms.stable, source.arms.canary]
+    labels = [f"{column} == {literal(version)}" for version in versions]
     labels += [f"isempty({column})"] if unlabelled else []
     role = "" if source.role is None else f"\n| where AppRoleName == {literal(source.role)}"
     within = between(first_bin * question.bin_s, question.to_bin * question.bin_s)
@@ -157,7 +208,7 @@ def window(questions: Sequence[Question]) -> tuple[datetime, datetime]:
     return span(since, until)
 
 
-def _met(rule: Rule) -> str:
+def met(rule: Rule) -> str:
     """What makes a row bad; nothing yet where the question asks for the limit itself."""
     if rule.result_code is not None:
         return f"ResultCode matches regex {literal(f'^(?:{rule.result_code})$')}"

@@ -15,6 +15,7 @@ _DOTTED = re.compile(r"Properties\.([A-Za-z_][A-Za-z0-9_]{0,127})")
 _INDEXED = re.compile(r"""Properties\[(?P<quote>['"])(?P<key>.{1,150})(?P=quote)\]""")
 _ESCAPES = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _MAX_LITERAL = 1024
+_STRATUM_CHARS = 200
 # Application Insights masks the addresses of users unless it is told not to.
 _MASKED_IP = "0.0.0.0"  # noqa: S104  # nobody listens here
 
@@ -77,6 +78,12 @@ def client_key(column: str) -> str:
     return f"iff({key} == '{_MASKED_IP}', '', {key})" if column == "ClientIP" else key
 
 
+def stratum_of(columns: Sequence[str]) -> str:
+    """What columns say of a row, as one text in KQL. Raises RefusedError for what is no column."""
+    parts = ", ' | ', ".join(text_column(column) for column in columns)
+    return f"substring(strcat({parts}), 0, {_STRATUM_CHARS})"
+
+
 def name_of(text: str, what: str) -> str:
     """A bare name. Raises RefusedError when it is none."""
     if not _NAME.fullmatch(text):
@@ -84,11 +91,11 @@ def name_of(text: str, what: str) -> str:
     return text
 
 
-def real(value: float) -> str:
+def real(value: float, decimals: int = 3) -> str:
     """A number with decimals. Raises RefusedError when it is none."""
     if not math.isfinite(value):
-        raise RefusedError(f"{value} is no duration")
-    return f"{value:.3f}"
+        raise RefusedError(f"{value} is no number")
+    return f"{value:.{decimals}f}"
 
 
 def _is_control(character: str) -> bool:

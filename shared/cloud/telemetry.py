@@ -21,11 +21,11 @@ from azure.core.pipeline import PipelineResponse
 from azure.monitor.query import LogsQueryPartialResult, LogsQueryResult
 from azure.monitor.query.aio import LogsQueryClient
 
-from shared.cloud import answers, gauges, kql, kqltext, trouble
+from shared.cloud import answers, gauges, kql, kqltext, strata, trouble
 from shared.cloud.pace import Pace
 from shared.cloud.retries import patiently
 from shared.core.questions import LevelQuestion, Question
-from shared.core.telemetry import Answer, Levels, Sight
+from shared.core.telemetry import Answer, Levels, Sight, Strata
 from shared.errors import LinnetError, UnreachableError
 
 log = logging.getLogger(__name__)
@@ -92,6 +92,17 @@ class LogAnalytics:
         except (LinnetError, ValueError, OverflowError) as error:
             return _blind(question, Sight.FAILED, trouble.words(error))
         return await self._with_others(question)
+
+    async def strata(self, question: Question) -> Strata:
+        """Stable's past by stratum, by a query of its own; what went wrong is part of the value."""
+        try:
+            text, span = strata.query(question), kql.window([question])
+        except (LinnetError, ValueError, OverflowError) as error:
+            return Strata(Sight.FAILED, trouble.words(error))
+        reply = await self._reply(Query(question.source.workspace, text, span))
+        if reply.refusal:
+            return Strata(Sight.FAILED, reply.refusal)
+        return strata.read(question, reply.rows)
 
     async def levels(self, question: LevelQuestion) -> Levels:
         """What the gauges showed, by a query of their own; what went wrong is part of the value."""

@@ -56,7 +56,7 @@ def _unlabelled(rollout: Rollout, answer: Answer | None) -> tuple[Advice, ...]:
 
 
 def _share(attendance: Attendance, asked: float) -> Advice:
-    low, high = stats.ratio_interval(attendance.share_table, _RATIO_LEVEL)
+    low, high = stats.ratio_interval(stats.profile(attendance.share_table), _RATIO_LEVEL)
     stable, canary = attendance.requests
     gets = f"the canary gets {words.percent(canary / (stable + canary))} of the requests"
     where = f"{gets} where {100 * asked:.3g} % was asked for"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.core.model import ProbeSeen, TrafficSeen
 from shared.core.tally import Tally
-from shared.core.telemetry import Answer, Levels
+from shared.core.telemetry import Answer, Levels, Strata
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,9 @@ class Ticked:
     """Time passed, and this is what the world looked like.
 
     `holder` is the rollout that holds the profile claim (None: nobody);
-    `probe` is taken only before traffic moves; `tally` only in a dark launch; `levels` only where
-    the plan has gauges. Ticks that stay away for longer than `stale_after_s` were stopped.
+    `probe` is taken only before traffic moves, `strata` only then and where the plan names some;
+    `tally` only in a dark launch; `levels` only where the plan has gauges. Ticks that stay away
+    for longer than `stale_after_s` were stopped.
     """
 
     at_s: float
@@ -28,6 +29,7 @@ class Ticked:
     tally: Tally | None = None
     stale_after_s: float = 180.0
     levels: Levels | None = None
+    strata: Strata | None = None
 
 
 @dataclass(frozen=True, slots=True)

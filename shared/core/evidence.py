@@ -47,7 +47,7 @@ class Evidence:
     arms served; `floor`: first bin not folded; `step_floor`: first bin wholly in this step;
     `open_bins`: sorted by index; `dead_bins`: dead bins in a row at the folded end, where 2 stays
     2 (the guard has tripped); `lone_bins`: folded bins of this step in which only the canary
-    served, which is all there is at 100 %.
+    served, which is all there is at 100 %; `rollout_bins`: folded bins in which both arms served.
     """
 
     rollout_table: Table
@@ -60,6 +60,7 @@ class Evidence:
     open_bins: tuple[tuple[int, Counts], ...]
     dead_bins: int
     lone_bins: int = 0
+    rollout_bins: int = 0
 
 
 def begin(floor: int) -> Evidence:
@@ -99,6 +100,7 @@ def fold(evidence: Evidence, before_bin: int) -> Evidence:
         open_bins=evidence.open_bins[len(folded) :],
         dead_bins=reduce(_dead_in_a_row, (counts for _, counts in folded), evidence.dead_bins),
         lone_bins=evidence.lone_bins + len(served) - both_served,
+        rollout_bins=evidence.rollout_bins + sum([_both_served(counts) for _, counts in folded]),
     )
 
 
@@ -123,6 +125,10 @@ def total(evidence: Evidence, *, of_step: bool = False) -> Counts:
     counted = evidence.step if of_step else evidence.rollout
     first = evidence.step_floor if of_step else evidence.floor
     return sum((counts for index, counts in evidence.open_bins if index >= first), counted)
+
+
+def _both_served(counts: Counts) -> bool:
+    return counts.stable_events > 0 and counts.canary_events > 0
 
 
 @lru_cache(_KEPT_TABLES)

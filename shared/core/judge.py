@@ -11,10 +11,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
-from shared.core import stats, words
+from shared.core import reasons, stats, words
 from shared.core.evidence import (
     DEAD_BINS,
     MAX_OPEN_BINS,
@@ -25,8 +24,8 @@ from shared.core.evidence import (
     gather,
     start_step,
 )
+from shared.core.reasons import Look
 from shared.core.risk import (
-    MIN_BINS,
     Risk,
     bins_to_pass,
     fail_bound,
@@ -36,6 +35,8 @@ from shared.core.risk import (
     routes,
     stable_is_bad,
 )
+from shared.core.stats import Table
+from shared.core.verdict import Kind, Step, Verdict, Weighing
 
 __all__ = [
     "MAX_OPEN_BINS",
@@ -62,85 +63,6 @@ NO_EVIDENCE = -1000.0
 _LEAST_BAD = 3
 _ROLLOUT_WEIGHT, _STEPS_WEIGHT = 0.8, 0.2
 _AFTER_ALL_BINS = 2**62
-
-
-class Kind(StrEnum):
-    """The four verdicts."""
-
-    PASS = "pass"  # noqa: S105  # a verdict, no secret
-    FAIL = "fail"
-    UNSURE = "unsure"
-    BLIND = "blind"
-
-
-@dataclass(frozen=True, slots=True)
-class Weighing:
-    """What one rule showed. `worse`, `ok`, `absolute` and `over` are log e-values.
-
-    `counts`: the rollout's, open bins included; `step_counts`, `step_bins`: sealed bins of this
-    step; `margin`: the ratio a pass must refute (None while none can be drawn); `over`: against
-    the frozen objective, at 100 % only; `ratio_low`, `ratio_high`: 95 % interval of canary over
-    stable in the rollout, None when open.
-    """
-
-    rule: str
-    counts: Counts
-    step_counts: Counts
-    step_bins: int
-    worse: float
-    ok: float
-    absolute: float
-    over: float
-    margin: float | None
-    ratio_low: float
-    ratio_high: float | None
-    passed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The decision; `worse` is all rules' log e-value together, `needed` the bound of a fail."""
-
-    kind: Kind
-    sentence: str
-    weighings: tuple[Weighing, ...]
-    worse: float
-    needed: float
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Where the rollout stands.
-
-    `next_share`: the canary's share (0..1] after a pass, None while no pass can be drawn;
-    `steps`: judged steps of the plan; bins below `sealed_before` are complete; `final`: at 100 %;
-    `objective`: the frozen bad rate there, for rules without one of their own.
-    """
-
-    next_share: float | None
-    steps: int
-    sealed_before: int
-    final: bool = False
-    objective: float = 0.0
-    min_bins: int = MIN_BINS
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """One rule's weighing with what its sentence needs; `frozen` is 0 below 100 %."""
-
-    weighing: Weighing
-    risk: Risk
-    every: Evidence
-    frozen: float
-    recent: bool
-
-    @property
-    def seen(self) -> str:
-        """The counts that speak loudest against the canary: the step's or the rollout's."""
-        if self.frozen > 0:
-            return words.alone(self.every.step, self.frozen)
-        return words.arms(self.every.step if self.recent else self.every.rollout)
 
 
 def weigh(
@@ -170,19 +92,25 @@ def weigh(
     worse = combine([look.weighing.worse for look in heard], len(looks))
     needed = fail_bound(risk)
     if dead := next((look for look in looks if look.every.dead_bins >= DEAD_BINS), None):
-        kind, sentence = Kind.FAIL, words.dead(dead.weighing.rule, dead.weighing.counts)
+        kind, sentence = Kind.FAIL, reasons.dead(dead, step)
     elif worse >= needed:
         loudest = max(heard, key=lambda look: look.weighing.worse)
-        evidence = words.of_needed(worse, needed)
-        kind = Kind.FAIL
-        sentence = words.worse(loudest.weighing.rule, loudest.seen, evidence, len(looks))
+        kind, sentence = Kind.FAIL, reasons.worse(loudest, step, worse, len(looks))
     elif blind or not looks:
         kind, sentence = Kind.BLIND, words.blind(blind or "there is no rule to judge by")
     elif all(look.weighing.passed for look in looks):
-        kind, sentence = Kind.PASS, _pass_sentence(looks, step)
+        kind, sentence = Kind.PASS, reasons.passes(looks, step)
     else:
-        kind, sentence = Kind.UNSURE, _unsure_sentence(looks, step, risk)
-    return Verdict(kind, sentence, tuple(look.weighing for look in looks), worse, needed)
+        kind, sentence = Kind.UNSURE, reasons.unsure(looks, step)
+    return Verdict(
+        kind=kind,
+        sentence=sentence,
+        weighings=tuple(look.weighing for look in looks),
+        worse=worse,
+        needed=needed,
+        pass_needed=pass_bound(risk),
+        unit=step.unit,
+    )
 
 
 def combine(worses: Sequence[float], rules: int) -> float:
@@ -195,7 +123,7 @@ def combine(worses: Sequence[float], rules: int) -> float:
     return max(NO_EVIDENCE, stats.log_sum_exp(worses) - math.log(rules))
 
 
-def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) -> _Look:
+def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) -> Look:
     """Weigh one rule: folding what is sealed and then the rest computes each bin just once."""
     sealed = fold(evidence, step.sealed_before)
     every = fold(sealed, _AFTER_ALL_BINS)
@@ -207,12 +135,15 @@ def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) 
     elif step.next_share and not step.final:
         least = margin(sealed.rollout, step.next_share, risk)
         canary = sealed.step.canary_events, sealed.step.canary_bad
-        ok, absolute = routes(sealed.step_table, canary, least, risk.tolerance / step.next_share)
+        ok, absolute = routes(
+            stats.profile(sealed.step_table), canary, least, risk.tolerance / step.next_share
+        )
     good = frozen > 0 and over < fail_bound(risk) if step.final else _shown(ok, absolute, risk)
     bins = sealed.step_bins + (sealed.lone_bins if step.final else 0)
-    rollout = stats.log_e_worse(every.rollout_table, risk.worse_than)
-    recent = over if step.final else stats.log_e_worse(every.step_table, risk.worse_than)
-    low, high = stats.ratio_interval(every.rollout_table, 0.05)
+    seen = stats.profile(every.rollout_table)
+    rollout = stats.log_e_worse(seen, risk.worse_than)
+    recent = over if step.final else _worse(every.step_table, risk)
+    low, high = stats.ratio_interval(seen, reasons.LEVEL)
     weighing = Weighing(
         rule=rule,
         counts=every.rollout,
@@ -226,8 +157,14 @@ def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) 
         ratio_low=low,
         ratio_high=high,
         passed=good and bins >= step.min_bins and step.next_share is not None,
+        ratio=stats.best_ratio(seen),
+        rollout_bins=every.rollout_bins,
     )
-    return _Look(weighing, risk, every, frozen, recent > rollout)
+    return Look(weighing, risk, sealed, every, frozen, recent > rollout)
+
+
+def _worse(table: Table, risk: Risk) -> float:
+    return stats.log_e_worse(stats.profile(table), risk.worse_than)
 
 
 def _with(risk: Risk, tolerance: float | None) -> Risk:
@@ -253,47 +190,3 @@ def _mixed(rollout: float, recent: float, steps: int) -> float:
     """All steps' weights and the rollout's sum to one: alpha holds over the whole rollout."""
     weights = math.log(_ROLLOUT_WEIGHT), math.log(_STEPS_WEIGHT / steps)
     return stats.log_sum_exp([weights[0] + rollout, weights[1] + recent])
-
-
-def _pass_sentence(looks: Sequence[_Look], step: Step) -> str:
-    least = _weakest(looks, step)
-    if step.final:
-        return words.quiet(least.weighing.rule, least.seen, least.weighing.step_bins)
-    return words.shown(*_claim(least, step), len(looks) - 1)
-
-
-def _unsure_sentence(looks: Sequence[_Look], step: Step, risk: Risk) -> str:
-    least = _weakest(looks, step)
-    shown = least.weighing
-    if step.next_share is None:
-        evidence = words.of_needed(shown.worse, fail_bound(risk))
-        return words.watching(shown.rule, least.seen, evidence)
-    if step.final and least.frozen <= 0:
-        return words.no_objective(shown.rule)
-    if shown.step_bins < step.min_bins:
-        return words.too_few(shown.rule, shown.step_bins, step.min_bins)
-    if step.final:
-        return words.unclear(shown.rule, least.seen)
-    return words.not_shown(*_claim(least, step))
-
-
-def _weakest(looks: Sequence[_Look], step: Step) -> _Look:
-    """The rule that lacks most: no pass before a narrow one, too few bins before enough."""
-
-    def standing(look: _Look) -> tuple[bool, bool, float]:
-        shown = look.weighing
-        against = step.final or step.next_share is None
-        strength = -max(shown.over, shown.worse) if against else max(shown.ok, shown.absolute)
-        return shown.passed, shown.step_bins >= step.min_bins, strength
-
-    return min(looks, key=standing)
-
-
-def _claim(look: _Look, step: Step) -> tuple[str, str, str, str]:
-    """The claim of the stronger route, its evidence and what that rests on."""
-    shown, risk = look.weighing, look.risk
-    claim = words.no_worse(shown.margin or 1.0)
-    if shown.absolute > shown.ok:
-        claim = words.rare(risk.tolerance, step.next_share or 1.0)
-    evidence = words.of_needed(max(shown.ok, shown.absolute), pass_bound(risk))
-    return shown.rule, claim, evidence, words.over_bins(shown.step_bins, shown.step_counts)

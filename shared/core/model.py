@@ -13,7 +13,7 @@ from shared.core.exposures import BadWeights
 from shared.core.judge import Counts, Evidence, Verdict
 from shared.core.levels import Tilt
 from shared.core.shadow import Shadow
-from shared.core.telemetry import Advice, Sight, Source
+from shared.core.telemetry import Advice, Sight, Source, Standard
 
 
 class Phase(StrEnum):
@@ -169,10 +169,10 @@ class Rollout:
     `places` is where stable and canary pointed at the start, `kinds` their endpoint types. Of a
     dark launch: how many samples were compared, how many of them with stable too, where stable
     differs from itself, and the salt of what is hidden. `thresholds_ms` are the limits of rules
-    that name a quantile, frozen at the start; `advice` is what people should know besides.
-    Of the source: `delay_s`, how long bins may still grow (None: as planned); `newest_of`, the
-    newest row by arm; `bad_weights`, what sampling does to bad rows, by rule; `attendance`, who was
-    there in this step; `tilts`, by gauge.
+    that name a quantile, frozen at the start, as is `standard`, how requests count by their strata;
+    `advice` is what people should know besides. Of the source: `delay_s`, how long bins may still
+    grow (None: as planned); `newest_of`, the newest row by arm; `bad_weights`, what sampling does
+    to bad rows, by rule; `attendance`, who was there in this step; `tilts`, by gauge.
     """
 
     name: str
@@ -212,6 +212,7 @@ class Rollout:
     noisy: tuple[str, ...] = ()
     salt: str = ""
     thresholds_ms: Mapping[str, float] | None = None
+    standard: Standard | None = None
     advice: tuple[Advice, ...] = ()
     delay_s: float | None = None
     newest_of: tuple[float | None, float | None] = (None, None)

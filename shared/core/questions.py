@@ -11,7 +11,7 @@ from shared.core import exposures, judge
 from shared.core.judge import Counts, Evidence
 from shared.core.model import Phase, Plan, Rollout
 from shared.core.shadow import SHADOW_RULES
-from shared.core.telemetry import Answer, Rule, Source
+from shared.core.telemetry import Answer, Rule, Source, Standard
 
 # A look never asks for more than this; after an outage the rest comes with the next looks.
 MAX_BINS = 240
@@ -33,6 +33,7 @@ class Question:
 
     `thresholds_ms` are the frozen limits of rules that name a quantile; None asks for the
     quantiles. `step_bin` is the first bin of the step, from which affected clients are followed.
+    `standard` is how requests count by their strata.
     """
 
     source: Source
@@ -41,6 +42,7 @@ class Question:
     to_bin: int
     thresholds_ms: Mapping[str, float] | None = None
     step_bin: int | None = None
+    standard: Standard | None = None
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -85,6 +87,7 @@ def needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
         min(last, first + MAX_BINS),
         thresholds_ms=rollout.thresholds_ms or {},
         step_bin=step_bin,
+        standard=rollout.standard,
     )
 
 
@@ -99,15 +102,31 @@ def _followed_from(plan: Plan, rollout: Rollout) -> int | None:
     return max(min(floors), read_up_to(rollout) - DAY_S // rollout.bin_s)
 
 
+def strata_needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
+    """The strata to look at before the start, over the same past as all else; None without any."""
+    if rollout.phase is not Phase.PENDING or not plan.source.strata:
+        return None
+    return needed(plan, rollout, at_s)
+
+
 def levels_needed(plan: Plan, rollout: Rollout, at_s: float) -> LevelQuestion | None:
-    """The gauges to look at now: bins of this step's bake that are over and, by now, complete."""
+    """The gauges to look at now: bins of this step's bake that are over and, by now, complete.
+
+    They are asked for once a bin, since every look is kept with all that it saw.
+    """
     baking = rollout.phase in {Phase.BAKING, Phase.HELD} and rollout.wanted_percent > 0
     if not (baking and plan.source.gauges and rollout.bake_since_s is not None):
         return None
-    first = ceil(rollout.bake_since_s / LEVEL_BIN_S)
-    last = bin_at(at_s - plan.source.ingestion_delay_s, LEVEL_BIN_S)
-    first = max(first, last - MAX_LEVEL_BINS)
-    return LevelQuestion(plan.source, LEVEL_BIN_S, first, last) if first < last else None
+    last = _level_bins_before(plan, at_s)
+    first = max(ceil(rollout.bake_since_s / LEVEL_BIN_S), last - MAX_LEVEL_BINS)
+    known = _level_bins_before(plan, rollout.looked_at_s or 0.0)
+    new = first < last and known < last
+    return LevelQuestion(plan.source, LEVEL_BIN_S, first, last) if new else None
+
+
+def _level_bins_before(plan: Plan, at_s: float) -> int:
+    """Bins of gauges with a lower index were complete at this moment."""
+    return bin_at(at_s - plan.source.ingestion_delay_s, LEVEL_BIN_S)
 
 
 def bin_at(at_s: float, bin_s: int) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from shared.core import stats
 from shared.core.evidence import Counts, Evidence, total
-from shared.core.stats import Table
+from shared.core.stats import Profile
 
 MIN_BINS = 3
 MOST_BINS = 100_000
@@ -44,10 +44,10 @@ def margin(seen: Counts, next_share: float, risk: Risk) -> float:
 
 
 def routes(
-    table: Table, canary: tuple[float, float], least_ratio: float, least_rate: float
+    shown: Profile, canary: tuple[float, float], least_ratio: float, least_rate: float
 ) -> tuple[float, float]:
     """Log e-values of both routes: below the ratio, below the rate; `canary` is (events, bad)."""
-    return stats.log_e_ok(table, least_ratio), stats.log_e_absolute(*canary, least_rate)
+    return stats.log_e_ok(shown, least_ratio), stats.log_e_absolute(*canary, least_rate)
 
 
 def objective(evidence: Evidence, risk: Risk) -> float:
@@ -72,14 +72,19 @@ def stable_is_bad(evidence: Evidence, baseline: Counts, risk: Risk) -> bool:
 
 
 def bins_to_pass(
-    stable_events_per_bin: float, bad_rate: float, share: float, next_share: float, risk: Risk
+    events_per_bin: float,
+    bad_rate: float,
+    share: float,
+    next_share: float,
+    risk: Risk,
+    at_least: int = MIN_BINS,
 ) -> float | None:
     """How many bins a canary as good as stable needs for a pass, if every bin is as expected.
 
-    `stable_events_per_bin` is all traffic: what stable serves before the start. Chance and
-    clustered failures make it longer. None: not within 100 000 bins.
+    `events_per_bin` is all traffic: what stable serves before the start. Chance and clustered
+    failures make it longer. Fewer than `at_least` are not looked for. None: not within 100 000.
     """
-    stable, canary = stable_events_per_bin * (1 - share), stable_events_per_bin * share
+    stable, canary = events_per_bin * (1 - share), events_per_bin * share
     if stable <= 0 or canary <= 0:
         return None
     table = stats.log_likelihoods(stable, stable * bad_rate, canary, canary * bad_rate)
@@ -87,14 +92,15 @@ def bins_to_pass(
     def passes(bins: int) -> bool:
         seen = Counts(stable * bins, stable * bins * bad_rate)
         evidence = routes(
-            tuple([bins * cell for cell in table]),
+            stats.profile(tuple([bins * cell for cell in table])),
             (canary * bins, canary * bins * bad_rate),
             margin(seen, next_share, risk),
             risk.tolerance / next_share,
         )
         return max(evidence) >= pass_bound(risk)
 
-    low, high = MIN_BINS - 1, MIN_BINS
+    high = max(MIN_BINS, min(at_least, MOST_BINS))
+    low = high - 1
     while not passes(high):
         if high == MOST_BINS:
             return None

@@ -57,6 +57,9 @@ def look(
         steps=len(plan.steps),
         sealed_before=questions.read_up_to(rollout),
         final=rollout.wanted_percent == FULL and rollout.bake_since_s is not None,
+        unit="samples" if shadow else "clients" if plan.source.client else "requests",
+        bin_s=rollout.bin_s,
+        bake_max_s=0.0 if shadow else plan.steps[rollout.step].bake_max_s,
     )
     verdict = judge.weigh(
         rollout.evidence or {},
@@ -66,10 +69,23 @@ def look(
         objectives=rollout.objectives,
         margins=shadow.margins.by_rule() if shadow else {},
     )
-    after = replace(rollout, verdict=verdict)
-    if after != before:  # new advice alone is worth no history row
-        after = replace(after, advice=advice.given(plan, after, event.answer, event.levels))
-    return after, verdict
+    verdict = replace(verdict, lag_s=lag_s(rollout, event.at_s))
+    if same_as_before(before, rollout, verdict):
+        return before, verdict
+    said = advice.given(plan, rollout, event.answer, event.levels)
+    return replace(rollout, verdict=verdict, advice=said), verdict
+
+
+def same_as_before(before: Rollout, learnt: Rollout, verdict: Verdict) -> bool:
+    """Whether a look has shown nothing new: that time passes is worth no history row."""
+    old = before.verdict
+    return old is not None and before == replace(learnt, verdict=replace(verdict, lag_s=old.lag_s))
+
+
+def lag_s(rollout: Rollout, at_s: float) -> float | None:
+    """How old the newest complete bin is; None before the first one has begun."""
+    age_s = at_s - questions.read_up_to(rollout) * rollout.bin_s
+    return age_s if rollout.evidence and age_s >= 0 else None
 
 
 def claimed_by_another(rollout: Rollout, event: Ticked) -> str:

@@ -12,7 +12,9 @@ numerator: Wasserman, Ramdas & Balakrishnan, PNAS 2020).
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from itertools import batched
 
 type Table = tuple[float, ...]
 
@@ -40,8 +42,8 @@ _SMALLER_RATES = (1 / 64, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 _LARGER_RATES = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 # Up to here a product is quicker than the gamma function.
 _MOST_FACTORS = 4
-# A cell so far below the best adds nothing that a float can hold, whatever the weights.
-_REACH = 50.0
+# A row so far below the best adds less than 1e-9 of it, with any prior weight above 1e-4.
+_REACH = 30.0
 
 
 def log_likelihoods(
@@ -102,46 +104,53 @@ def log_sum_exp(values: Sequence[float]) -> float:
     return largest + math.log(sum([math.exp(value - largest) for value in values]))
 
 
-def log_e_worse(table: Table, theta0: float) -> float:
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A table and its peaks: the best log-likelihood of each ratio, whatever the clusters."""
+
+    table: Table
+    peaks: tuple[float, ...]
+
+
+def profile(table: Table) -> Profile:
+    """The table, ready for all questions about it."""
+    return Profile(table, tuple(map(max, batched(table, _WIDTH, strict=True))))
+
+
+def log_e_worse(seen: Profile, theta0: float) -> float:
     """The log e-value against "the canary's bad rate is at most theta0 times stable's"."""
-    null = sum(theta <= theta0 for theta in THETAS)
+    null = sum([theta <= theta0 for theta in THETAS])
     first = max(null, _EQUAL + 1)
     if null == 0 or first == len(THETAS):
         return 0.0
-    mixed = _log_mixture(table, _worse_weights(first), first, len(THETAS))
-    return mixed - max(table[: null * _WIDTH])
+    return _log_mixture(seen, _worse_weights(first), first, len(THETAS)) - max(seen.peaks[:null])
 
 
-def log_e_ok(table: Table, margin: float) -> float:
+def log_e_ok(seen: Profile, margin: float) -> float:
     """The log e-value against "at least margin times stable's"; margin is snapped down to the grid.
 
     Prior: 0.6 on no difference, the rest even on the other ratios below the margin.
     """
-    below = sum(theta <= margin for theta in THETAS) - 1
+    below = sum([theta <= margin for theta in THETAS]) - 1
     if below <= 0:
         return 0.0
-    mixed = _log_mixture(table, _ok_weights(below), 0, below)
-    return mixed - max(table[below * _WIDTH :])
+    return _log_mixture(seen, _ok_weights(below), 0, below) - max(seen.peaks[below:])
 
 
-def _log_mixture(table: Table, weights: Sequence[float], first: int, stop: int) -> float:
+def _log_mixture(seen: Profile, weights: Sequence[float], first: int, stop: int) -> float:
     """The log of the weighted mean likelihood of the ratios first to stop - 1.
 
     Rows at either end that are too unlikely to add a digit are left out.
     """
-    best = max(table[first * _WIDTH : stop * _WIDTH])
-    while _peak(table, first) < best - _REACH:
+    best = max(seen.peaks[first:stop])
+    least = best - _REACH
+    while seen.peaks[first] < least:
         first += 1
-    while _peak(table, stop - 1) < best - _REACH:
+    while seen.peaks[stop - 1] < least:
         stop -= 1
     span, exp = slice(first * _WIDTH, stop * _WIDTH), math.exp
-    likelihoods = [exp(cell - best) for cell in table[span]]
+    likelihoods = [exp(cell - best) for cell in seen.table[span]]
     return best + math.log(math.sumprod(weights[span], likelihoods))
-
-
-def _peak(table: Table, row: int) -> float:
-    """The best log-likelihood of one ratio."""
-    return max(table[row * _WIDTH : (row + 1) * _WIDTH])
 
 
 @cache
@@ -184,21 +193,36 @@ def _log_e_rate(expected: float, bad: float, factors: Sequence[float]) -> float:
     return log_sum_exp(terms) - math.log(len(factors))
 
 
-def ratio_interval(table: Table, level: float) -> tuple[float, float | None]:
+def ratio_interval(seen: Profile, level: float) -> tuple[float, float | None]:
     """The ratios not refuted at error `level` (0.05 for 95 %), widened outward to the grid.
 
     (0.0, None) is open on both sides. Holds at all looks together, like every e-value here.
     """
-    least = _log_mixture(table, _EVEN_WEIGHTS, 0, len(THETAS)) - math.log(1 / level)
+    least = _log_mixture(seen, _EVEN_WEIGHTS, 0, len(THETAS)) - math.log(1 / level)
     low, high = 0, len(THETAS) - 1
-    while _peak(table, low) <= least:
+    while seen.peaks[low] <= least:
         low += 1
-    while _peak(table, high) <= least:
+    while seen.peaks[high] <= least:
         high -= 1
     return (
         THETAS[low - 1] if low > 0 else 0.0,
         THETAS[high + 1] if high + 1 < len(THETAS) else None,
     )
+
+
+def best_ratio(seen: Profile) -> float | None:
+    """The likeliest ratio: the vertex of the parabola through the best peak and its neighbours.
+
+    It lies within every interval of the same table. None where the data name no ratio: without
+    bad events, or with all of them in one arm.
+    """
+    at = seen.peaks.index(max(seen.peaks))
+    if at in (0, len(THETAS) - 1):
+        return None
+    left, here, right = (math.log(theta) for theta in THETAS[at - 1 : at + 2])
+    rise = (seen.peaks[at] - seen.peaks[at - 1]) / (here - left)
+    fall = (seen.peaks[at] - seen.peaks[at + 1]) / (right - here)
+    return math.exp((left + here) / 2 + rise / (rise + fall) * (right - left) / 2)
 
 
 def effective(bad_rows: float, bad_items: float, rows: float, items: float) -> tuple[float, float]:

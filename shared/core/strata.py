@@ -13,6 +13,8 @@ stable before the start and frozen then. In epidemiology this is indirect standa
 import math
 from collections.abc import Sequence
 
+from shared.core.telemetry import Rule, Standard, Stratum
+
 type Exposed = tuple[float, float]
 """Events and bad ones of one stratum."""
 
@@ -22,6 +24,17 @@ _LENT = (3.0, 10.0, 30.0, 100.0, 300.0)
 # Nats that the newer half must be foretold better by; less is luck.
 _LEAST_GAIN = 2.0
 _LEAST, _MOST = 1 / 20, 20.0
+
+
+def standard_of(rules: Sequence[Rule], seen: Sequence[Stratum]) -> Standard:
+    """The weights of all rules whose failures the strata foretell; the last stratum is the rest."""
+    weights = {}
+    for number, rule in enumerate(rules):
+        halves = [[(each.events[h], each.bad[number][h]) for each in seen] for h in (0, 1)]
+        fitted = fit(halves[0], halves[1])
+        if fitted is not None:
+            weights[rule.name] = fitted
+    return Standard(tuple([each.key for each in seen if each.key is not None]), weights)
 
 
 def fit(older: Sequence[Exposed], newer: Sequence[Exposed]) -> tuple[float, ...] | None:

@@ -64,6 +64,7 @@ class Source:
     `bin_s` is None when the block length is to follow from the profile's TTL; `role` leaves out
     other services of a shared workspace (AppRoleName), whose version labels may be the same;
     `client` is the column that tells users apart: then affected clients are counted, not requests.
+    `strata` are columns whose values tell beforehand who fails more: exposures are standardised.
     """
 
     workspace: str
@@ -77,6 +78,7 @@ class Source:
     role: str | None = None
     client: str | None = None
     gauges: tuple[Gauge, ...] = ()
+    strata: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class ArmBin:
 
     `items` are requests, `rows` what sampling kept of them. Where clients are counted, `clients`
     were active in the bin and not bad before it in this step, `bad_clients` of them are bad here.
+    `exposed` are the requests or clients, each counted as its stratum weighs; empty without strata.
     """
 
     items: float
@@ -93,6 +96,7 @@ class ArmBin:
     bad_rows: tuple[int, ...]
     clients: tuple[int, ...] = ()
     bad_clients: tuple[int, ...] = ()
+    exposed: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,40 @@ class Answer:
     unlabelled: float = 0.0
     keyless: float = 0.0
     quantiles_ms: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """Stable's past in one stratum, its older and its newer half apart.
+
+    `key` None is all that is in no other. `events` are requests, or clients in bins; `bad` has one
+    pair a rule: rows, or clients in bins. Rows of a sample will do: only ratios count.
+    """
+
+    key: str | None
+    events: tuple[float, float]
+    bad: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Strata:
+    """What stable's past was in every stratum, the last being all others."""
+
+    sight: Sight
+    reason: str = ""
+    seen: tuple[Stratum, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """How much a request of each stratum counts, frozen at the start.
+
+    `weights` by rule in the order of `keys`, then that of all other strata; a rule whose failures
+    strata did not foretell is not in it, and its requests count as they are.
+    """
+
+    keys: tuple[str, ...]
+    weights: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)

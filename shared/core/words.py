@@ -2,10 +2,13 @@
 
 1. One sentence names one rule: the one that decides, or the one that lacks most.
 2. Evidence is a log e-value, always shown with what is needed. Rates are per cent.
-3. What was counted (requests or clients) the judge does not know; it says "bad" only.
+3. The unit (requests, clients, samples) is the caller's word.
 """
 
 from shared.core.evidence import Counts
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+_TENTHS_BELOW = 10
 
 
 def percent(rate: float) -> str:
@@ -14,21 +17,58 @@ def percent(rate: float) -> str:
     return f"{shown:.1f} %" if shown >= 1 or shown == 0 else f"{shown:.2g} %"
 
 
-def share(bad: float, events: float) -> str:
-    """A count with its rate: "12 of 600 bad (2.0 %)"."""
-    return f"{bad:.0f} of {events:.0f} bad ({percent(bad / events)})" if events else "no traffic"
+def duration(seconds: float) -> str:
+    """A length of time in its own unit: "45 s", "12 min", "4.2 h", "3 days"."""
+    units = ((2 * _DAY_S, _DAY_S, "days"), (_HOUR_S, _HOUR_S, "h"), (_MINUTE_S, _MINUTE_S, "min"))
+    size, unit = next(((size, unit) for least, size, unit in units if seconds >= least), (1, "s"))
+    shown = seconds / size
+    return f"{shown:.2g} {unit}" if shown < _TENTHS_BELOW else f"{shown:.0f} {unit}"
 
 
-def arms(counts: Counts) -> str:
+def share(bad: float, events: float, unit: str = "") -> str:
+    """A count with its rate: "12 of 600 requests bad (2.0 %)"."""
+    if not events:
+        return "no traffic"
+    counted = f"{bad:.0f} of {events:.0f} {unit}".strip()
+    return f"{counted} bad ({percent(bad / events)})"
+
+
+def arms(counts: Counts, unit: str) -> str:
     """Both arms' counts side by side."""
-    canary = share(counts.canary_bad, counts.canary_events)
+    canary = share(counts.canary_bad, counts.canary_events, unit)
     return f"canary {canary}, stable {share(counts.stable_bad, counts.stable_events)}"
 
 
-def alone(counts: Counts, objective: float) -> str:
+def alone(counts: Counts, objective: float, unit: str) -> str:
     """The canary's counts at 100 % beside the objective frozen before."""
-    canary = share(counts.canary_bad, counts.canary_events)
+    canary = share(counts.canary_bad, counts.canary_events, unit)
     return f"at 100 % canary {canary} where at most {percent(objective)} was expected"
+
+
+def times(
+    ratio: float | None, low: float, high: float | None, often: str = " times as often"
+) -> str:
+    """The likeliest ratio with its interval: "2.1 times as often (1.3 to 3.5)"; empty if unknown.
+
+    Where the data name no likeliest, as when an arm had nothing bad, a bound alone is said.
+    """
+    if high is None:
+        bounds = f"at least {low:g}" if low else ""
+    else:
+        bounds = f"{low:g} to {high:g}" if low else f"at most {high:g}"
+    if ratio is None:
+        return f"{bounds}{often}" if bounds else ""
+    likeliest = f"{ratio:.0f}" if ratio >= _TENTHS_BELOW else f"{ratio:.1f}"
+    return f"{likeliest}{often}{f' ({bounds})' if bounds else ''}"
+
+
+def compared(counts: Counts, often: str, unit: str) -> str:
+    """Both arms' rates, and how much the canary's is larger."""
+    if not counts.canary_events or not counts.stable_events:
+        return arms(counts, unit)
+    canary = _counted(counts.canary_bad, counts.canary_events, f" of {unit}")
+    stable = _counted(counts.stable_bad, counts.stable_events)
+    return f"the canary fails {canary}, stable {stable}{f': {often}' if often else ''}"
 
 
 def of_needed(evidence: float, needed: float) -> str:
@@ -41,10 +81,10 @@ def no_worse(margin: float) -> str:
     return f"it is no worse than {margin:.3g} times stable"
 
 
-def rare(tolerance: float, next_share: float) -> str:
+def rare(tolerance: float, next_share: float, unit: str) -> str:
     """The claim of the second route: bad events are rare, whatever stable's are."""
-    added = f"it adds less than {100 * tolerance:g} points of bad"
-    return added if next_share >= 1 else f"at {100 * next_share:g} % {added}"
+    added = f"it adds less than {100 * tolerance:g} points of bad {unit}"
+    return added if next_share >= 1 else f"{added} at {100 * next_share:g} %"
 
 
 def blind(reason: str) -> str:
@@ -52,10 +92,10 @@ def blind(reason: str) -> str:
     return f"blind, neither good nor bad: {reason}"
 
 
-def dead(rule: str, counts: Counts) -> str:
+def dead(rule: str, counts: Counts, unit: str) -> str:
     """The dead-canary guard has tripped."""
-    broken = "the canary is down or all wrong, half or more bad in two bins in a row"
-    return f"{rule}: {broken} ({arms(counts)})"
+    broken = "the canary is down or all wrong, half or more bad in two blocks in a row"
+    return f"{rule}: {broken} ({arms(counts, unit)})"
 
 
 def worse(rule: str, seen: str, evidence: str, rules: int) -> str:
@@ -67,27 +107,38 @@ def worse(rule: str, seen: str, evidence: str, rules: int) -> str:
 def shown(rule: str, claim: str, evidence: str, seen: str, others: int) -> str:
     """The rule that passed most narrowly, with its claim."""
     besides = f"; {others} more passed more clearly" if others else ""
-    return f"{rule}: {claim}: evidence {evidence} {seen}{besides}"
+    return f"{rule}: {claim}, with evidence {evidence} {seen}{besides}"
 
 
 def not_shown(rule: str, claim: str, evidence: str, seen: str) -> str:
     """The rule that lacks most."""
-    return f"{rule}: not yet shown that {claim}: evidence {evidence} {seen}"
+    return f"{rule}: not yet shown that {claim}, with evidence {evidence} {seen}"
 
 
-def over_bins(bins: int, counts: Counts) -> str:
+def over_blocks(blocks: int, counted: str, often: str = "") -> str:
     """How long and on what the evidence of a step rests."""
-    return f"over {bins} bins ({arms(counts)})"
+    return f"over {blocks} blocks: {f'{often}, ' if often else ''}{counted}"
+
+
+def too_slow(takes_s: float | None, longest_s: float) -> str:
+    """The step cannot be decided by its longest bake, and what would help."""
+    if takes_s is None:
+        return "at this traffic no bake is long enough: raise the percentage or the tolerance"
+    takes, longest = duration(takes_s), duration(longest_s)
+    return (
+        f"at this traffic a pass takes about {takes}, bake.max is {longest}: "
+        "raise the percentage, the tolerance or bake.max"
+    )
 
 
 def quiet(rule: str, seen: str, bins: int) -> str:
     """At 100 % nothing speaks against the canary, which proves nothing."""
-    return f"{rule}: nothing seen against it in {bins} bins, {seen}"
+    return f"{rule}: nothing seen against it in {bins} blocks, {seen}"
 
 
 def too_few(rule: str, bins: int, needed: int) -> str:
     """The step is too young for any pass."""
-    return f"{rule}: {bins} of at least {needed} complete bins seen at this weight"
+    return f"{rule}: {bins} of at least {needed} complete blocks seen at this weight"
 
 
 def watching(rule: str, seen: str, evidence: str) -> str:
@@ -103,3 +154,7 @@ def unclear(rule: str, seen: str) -> str:
 def no_objective(rule: str) -> str:
     """At 100 % there is neither a stable arm nor an objective."""
     return f"{rule}: at 100 % without a frozen objective there is nothing to compare with"
+
+
+def _counted(bad: float, events: float, of_what: str = "") -> str:
+    return f"{percent(bad / events)}{of_what} ({bad:.0f} of {events:.0f})"

@@ -93,10 +93,12 @@ def question(
         role=changes.get("role"),
         client=changes.get("client"),
         gauges=changes.get("gauges", ()),
+        strata=changes.get("strata", ()),
     )
     first = changes.get("from_bin", FIRST_BIN)
     thresholds_ms, step_bin = changes.get("thresholds_ms"), changes.get("step_bin")
-    return Question(source, 60, first, first + bins, thresholds_ms, step_bin)
+    standard = changes.get("standard")
+    return Question(source, 60, first, first + bins, thresholds_ms, step_bin, standard)
 
 
 def gauges(*asked: Gauge, **changes: Any) -> LevelQuestion:

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from shared.cloud import gauges, kql, kqltext
-from shared.core.telemetry import Gauge, Rule
+from shared.core.telemetry import Gauge, Rule, Standard
 from shared.errors import RefusedError
 from tests.contracts.shop import FIRST_BIN, question
 from tests.contracts.shop import gauges as asked_gauges
 
+CITY = ("ClientCity", "OperationName")
+STANDARD = Standard(("Oslo | GET /", "it's | \\"), {"errors": (2.5, 0.05, 0.9)})
 EVERY_KIND = (
     Rule("failed"),
     Rule("slow", slower_than_ms=250.5),
@@ -27,6 +29,8 @@ def test_the_kql_is_the_one_that_was_reviewed() -> None:
         question(role="shop"),
         question(*EVERY_KIND, client="ClientIP", role="shop", step_bin=FIRST_BIN - 5),
         question(*EVERY_KIND, thresholds_ms={"p95": 812.3456}, client="Properties.user"),
+        question(strata=CITY, standard=STANDARD),
+        question(client="UserId", strata=CITY, standard=STANDARD),
     ]
     assert kql.merged(asked) + "\n" == GOLDEN.read_text(encoding="utf-8")
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.kusto import Diagnostic, KustoError, KustoParser, Reading, Schema
-from shared.cloud import gauges, kql, kqltext
+from shared.cloud import gauges, kql, kqltext, strata
 from shared.core.questions import LevelQuestion, Question
-from shared.core.telemetry import Gauge, Rule
+from shared.core.telemetry import Gauge, Rule, Standard
 from shared.errors import RefusedError
 from tests.contracts.shop import FIRST_BIN, question
 from tests.contracts.shop import gauges as asked_gauges
@@ -32,6 +32,8 @@ FILES: Final = [
 
 SLOW, SLOWER = Rule("slow", slower_than_ms=0.5), Rule("slower", slower_than_ms=1e6)
 KINDS = (Rule("errors"), Rule("p99", slower_than_quantile=0.99), Rule("code", result_code="5.."))
+CITY = ("ClientCity",)
+STANDARD = Standard(("Oslo", "'); drop //"), {"errors": (2.5, 0.25, 1.0)})
 CPU = Gauge("cpu", "AppPerformanceCounters", "% Processor Time")
 QUEUE = Gauge("queue", "AppMetrics", "queue length")
 SHAPES: Final[dict[str, list[Question]]] = {
@@ -47,6 +49,9 @@ SHAPES: Final[dict[str, list[Question]]] = {
     "quantiles asked for": [question(*KINDS)],
     "quantiles frozen": [question(*KINDS, thresholds_ms={"p99": 812.5}, client="ClientIP")],
     "all kinds merged": [question(*KINDS), question(client="SessionId"), question(role="shop")],
+    "strata": [question(strata=("ClientCity", "Properties.plan"), standard=STANDARD)],
+    "strata of clients": [question(*KINDS, client="UserId", strata=CITY, standard=STANDARD)],
+    "strata unknown": [question(strata=CITY, standard=Standard((), {"errors": (1.0,)}))],
     "twenty at once": [question(SLOW, role=f"role {n}") for n in range(20)],
 }
 CODE: Final = "^(?:harmless)$"
@@ -138,6 +143,19 @@ async def test_a_query_of_gauges_is_kql(kusto: KustoParser, asked: LevelQuestion
     }
 
 
+@pytest.mark.parametrize("client", [None, "UserId"])
+async def test_a_query_of_strata_is_kql(kusto: KustoParser, client: str | None) -> None:
+    """Stable's past by stratum, by requests and by clients, with every kind of rule."""
+    asked = question(*KINDS, client=client, role="o'k", strata=("ClientCity", "Properties.plan"))
+    found = await kusto.read(strata.query(asked))
+    assert said(found.diagnostics) == ""
+    halves = [f"{name}_{half}" for name in ("bad_0", "bad_1", "bad_2") for half in (0, 1)]
+    events = {"events_0": "real", "events_1": "real"}
+    assert found.columns == {"part": "string", "stratum": "string"} | events | dict.fromkeys(
+        halves, "long"
+    )
+
+
 async def test_every_text_column_of_requests_may_tell_versions_and_users_apart(
     kusto: KustoParser,
 ) -> None:
@@ -222,13 +240,15 @@ def assert_only_differs(sly: Reading, harmless: Reading, meant: dict[str, str]) 
 
 
 def asking(value: str, key: str) -> Question:
-    """The value in every place that a plan fills."""
+    """The value in every place that a plan fills, or that a request fills with its stratum."""
     return question(
         Rule("errors"),
         Rule("code", result_code=value),
         canary=value,
         stable=value,
         role=value,
+        strata=(f"Properties['{key}']",),
+        standard=Standard((value,), {"errors": (2.0, 1.0)}),
         column=f"Properties['{key}']",
         client=f"Properties['{key}']",
     )
@@ -259,4 +279,6 @@ def columns(asked: Sequence[Question]) -> dict[str, str]:
         found |= {f"quantile_{n}": "real" for n, _ in kql.quantiles(one)}
         for n in numbers if one.source.client else ():
             found |= {f"clients_{n}": "long", f"bad_clients_{n}": "long"}
+        if kql.standardised(one):
+            found |= {f"exposed_{n}": "real" for n in numbers}
     return found

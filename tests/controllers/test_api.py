@@ -31,8 +31,9 @@ async def test_a_rollout_is_explained_with_its_numbers(town: Town) -> None:
     assert shown["steps"] == [1, 10, 50, 100]
     turning = next(row for row in shown["history"] if row["after"] == "RETREATING")
     assert turning["verdict"]["kind"] == "fail"
-    assert turning["verdict"]["evidence_of_harm"] >= turning["verdict"]["needed"]
-    assert turning["verdict"]["rules"][0]["canary"][0] > 0
+    harm = turning["verdict"]["evidence_of_harm"]
+    assert harm["seen"] >= harm["needed"]
+    assert turning["verdict"]["rules"][0]["canary"]["bad"] > 0
     assert "worse" in turning["sentence"]
 
 

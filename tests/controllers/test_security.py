@@ -16,9 +16,9 @@ import pytest
 
 from controllers import api, inbox
 from controllers.tick import tick
-from shared.cloud import kql
+from shared.cloud import gauges, kql
 from shared.core.model import Phase, newborn
-from shared.core.questions import needed
+from shared.core.questions import LevelQuestion, needed
 from shared.errors import RefusedError
 from shared.settings import Settings
 from shared.wire import read_plan
@@ -217,18 +217,22 @@ def leaves(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 def full_plan() -> dict[str, Any]:
     document = plan_document()
-    rules = [{"name": "slow", "bad": {"slower_than": "800ms"}}, {"name": "e", "bad": "failed"}]
+    kinds = ("failed", {"slower_than": "800ms"}, {"slower_than": "p95"}, {"result_code": "5.."})
+    rules = [{"name": f"r{number}", "bad": bad} for number, bad in enumerate(kinds)]
+    gauge = {"name": "cpu", "table": "AppMetrics", "metric": "% Processor Time", "above": "20%"}
     document["evidence"] |= {"table": "AppRequests", "role": "shop", "rules": rules}
+    document["evidence"] |= {"client": "Properties.user", "gauges": [gauge]}
     document["rollback_on"] = [{"alert": "a", "target": "t"}]
     return document
 
 
 def skeleton(document: dict[str, Any]) -> str:
-    """The plan's query without its string literals. Raises RefusedError where the door does."""
+    """The plan's queries without their string literals. Raises RefusedError where the door does."""
     plan = read_plan(json.dumps(document).encode())
     question = needed(plan, newborn(plan, START_S, "ci", dry_run=False), START_S)
     assert question is not None
-    return LITERAL.sub("''", kql.merged([question]))
+    levels = LevelQuestion(plan.source, 900, 1, 2)
+    return LITERAL.sub("''", f"{kql.merged([question])}\n{gauges.query(levels)}")
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,10 @@ def test_a_good_release_passes_and_says_why() -> None:
     verdict, shown = one(seen([QUIET] * 8))
     assert verdict.kind is Kind.PASS
     assert shown.passed
-    assert verdict.sentence.startswith("errors: it is no worse than 1.5 times stable: evidence ")
-    assert "over 8 bins (canary 240 of 24000 bad (1.0 %), stable 240 of 24000 bad" in (
-        verdict.sentence
+    assert verdict.sentence == (
+        "errors: it is no worse than 1.5 times stable, with evidence 6.9 of 3.7 needed "
+        "over 8 blocks: 1.0 times as often (0.6 to 1.5), "
+        "canary 240 of 24000 requests bad (1.0 %), stable 240 of 24000 bad (1.0 %)"
     )
 
 
@@ -85,7 +86,10 @@ def test_a_silent_service_passes_by_its_absolute_rate() -> None:
     verdict, shown = one(seen([Counts(3000, 0, 600, 0)] * 3), step(next_share=0.25))
     assert verdict.kind is Kind.PASS
     assert shown.ok == 0
-    assert "errors: at 25 % it adds less than 0.1 points of bad" in verdict.sentence
+    assert (
+        "errors: it adds less than 0.1 points of bad requests at 25 %, with evidence"
+        in verdict.sentence
+    )
 
 
 def test_a_step_younger_than_three_bins_never_passes() -> None:
@@ -94,7 +98,7 @@ def test_a_step_younger_than_three_bins_never_passes() -> None:
     verdict, shown = one(seen(rich), step(next_share=0.25))
     assert shown.absolute > 100
     assert verdict.kind is Kind.UNSURE
-    assert verdict.sentence == "errors: 2 of at least 3 complete bins seen at this weight"
+    assert verdict.sentence == "errors: 2 of at least 3 complete blocks seen at this weight"
 
 
 def test_bins_without_one_arm_do_not_make_a_step_older() -> None:
@@ -108,9 +112,10 @@ def test_harm_fails_and_says_why() -> None:
     verdict, shown = one(seen([HARM] * 6))
     assert verdict.kind is Kind.FAIL
     assert verdict.worse >= verdict.needed == math.log(100)
-    assert "canary 180 of 3600 bad (5.0 %), stable 324 of 32400 bad (1.0 %)" in verdict.sentence
-    assert "of 4.6 needed" in verdict.sentence
-    assert "together" not in verdict.sentence
+    assert verdict.sentence == (
+        "errors: the canary fails 5.0 % of requests (180 of 3600), stable 1.0 % (324 of 32400): "
+        "4.9 times as often (3 to 10); evidence that it is worse 12.7 of 4.6 needed"
+    )
     assert shown.ratio_low > 1
     assert not shown.passed
 
@@ -157,7 +162,9 @@ def test_no_pass_is_drawn_while_none_can_be() -> None:
     verdict, shown = one(seen([QUIET] * 9), step(next_share=None))
     assert verdict.kind is Kind.UNSURE
     assert shown.margin is None
-    assert verdict.sentence.startswith("errors: only watching, canary 270 of 27000 bad")
+    assert verdict.sentence.startswith(
+        "errors: only watching, the canary fails 1.0 % of requests (270 of 27000), stable "
+    )
     assert one(seen([HARM] * 6), step(next_share=None))[0].kind is Kind.FAIL
 
 
@@ -178,8 +185,8 @@ def test_at_100_percent_a_canary_within_its_objective_passes(folded: int) -> Non
     assert verdict.kind is Kind.PASS
     assert (shown.step_bins, shown.margin, shown.ok, shown.absolute) == (3, None, 0, 0)
     assert verdict.sentence == (
-        "errors: nothing seen against it in 3 bins, at 100 % canary 180 of 18000 bad (1.0 %) "
-        "where at most 1.7 % was expected"
+        "errors: nothing seen against it in 3 blocks, at 100 % canary 180 of 18000 requests bad "
+        "(1.0 %) where at most 1.7 % was expected"
     )
 
 
@@ -188,7 +195,9 @@ def test_at_100_percent_harm_is_held_against_the_frozen_objective() -> None:
     verdict, shown = final([Counts(0, 0, 6000, 180)] * 3)
     assert verdict.kind is Kind.FAIL
     assert shown.over > 4.6
-    assert "at 100 % canary 540 of 18000 bad (3.0 %) where at most 1.7 %" in verdict.sentence
+    assert (
+        "at 100 % canary 540 of 18000 requests bad (3.0 %) where at most 1.7 %" in verdict.sentence
+    )
 
 
 def test_at_100_percent_a_young_or_doubtful_step_is_unsure() -> None:
@@ -197,7 +206,7 @@ def test_at_100_percent_a_young_or_doubtful_step_is_unsure() -> None:
     doubtful, shown = final([Counts(0, 0, 2000, 47)] * 3)
     assert shown.over > 4.6
     assert (doubtful.kind, shown.passed) == (Kind.UNSURE, False)
-    assert "not yet clear, at 100 % canary 141 of 6000 bad" in doubtful.sentence
+    assert "not yet clear, at 100 % canary 141 of 6000 requests bad" in doubtful.sentence
     bare = one(seen([Counts(0, 0, 6000, 60)] * 4), step(final=True))[0]
     assert bare.kind is Kind.UNSURE
     assert "without a frozen objective" in bare.sentence

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from shared import record
 from shared.core import questions
 from shared.core.model import Phase, Plan, Rollout, newborn
-from shared.core.telemetry import Gauge, Rule
+from shared.core.telemetry import Answer, Gauge, Rule
 from tests.given import START_S, Walk, plan
 
 P95 = Rule("p95", slower_than_quantile=0.95)
@@ -51,6 +52,32 @@ def test_limits_that_were_lost_are_not_asked_for_again() -> None:
     question = asked(replace(Walk().reach(Phase.BAKING).rollout, thresholds_ms=None), of)
 
     assert question.thresholds_ms == {}
+
+
+class Timed(Walk):
+    """A walk whose telemetry knows stable's p95, which is another one at every look."""
+
+    limits: list[float | None]
+
+    def answer(self) -> Answer | None:
+        question = questions.needed(self.plan, self.rollout, self.now_s)
+        answer = super().answer()
+        if question is None or answer is None:
+            return answer
+        self.limits.append((question.thresholds_ms or {}).get("p95"))
+        return replace(answer, quantiles_ms={"p95": self.now_s})
+
+
+def test_a_whole_rollout_is_held_against_one_limit() -> None:
+    """It is what stable's p95 was before the start, whatever it became."""
+    walk = Timed(planned(rules=(P95,)), rates=(0.05, 0.05))
+    walk.limits = []
+    walk.reach(Phase.PROMOTED)
+
+    frozen = (walk.rollout.thresholds_ms or {})["p95"]
+    assert walk.limits[0] is None
+    assert set(walk.limits[1:]) == {frozen}
+    assert record.rollout_from_json(record.rollout_to_json(walk.rollout)) == walk.rollout
 
 
 def test_clients_are_followed_from_the_beginning_of_the_step() -> None:
@@ -99,7 +126,8 @@ def test_the_slowest_rule_says_where_clients_are_followed_from() -> None:
 
 def baking(since_s: float, **changes: object) -> Rollout:
     """A rollout whose step bakes since a moment."""
-    at_ten = replace(Walk().reach(Phase.BAKING, 2).rollout, bake_since_s=since_s)
+    at_ten = Walk().reach(Phase.BAKING, 2).rollout
+    at_ten = replace(at_ten, bake_since_s=since_s, looked_at_s=since_s)
     return replace(at_ten, **changes)  # type: ignore[arg-type]  # as in plan()
 
 
@@ -124,6 +152,17 @@ def test_gauges_are_asked_for_whole_quarters_that_are_complete(
 
     assert (found and (found.from_bin, found.to_bin)) == bins
     assert found is None or (found.bin_s, found.source) == (QUARTER_S, of.source)
+
+
+def test_gauges_are_asked_for_once_a_quarter() -> None:
+    """Each look is kept with what it saw, so nothing is looked at again until there is more."""
+    of = planned(gauges=GAUGES, ingestion_delay_s=300)
+    complete_s = 300 + 4 * QUARTER_S
+    before, after = (baking(0, looked_at_s=complete_s + more) for more in (-1, 0))
+
+    assert questions.levels_needed(of, before, complete_s + 10) is not None
+    assert questions.levels_needed(of, after, complete_s + 10) is None
+    assert questions.levels_needed(of, after, complete_s + QUARTER_S) is not None
 
 
 def test_gauges_are_looked_at_while_a_person_is_waited_for() -> None:

@@ -45,12 +45,12 @@ def test_a_reference_case_gives_its_values(case: dict[str, Any]) -> None:
     rows = [table[i * WIDTH : (i + 1) * WIDTH] for i in range(len(THETAS))]
     assert [max(row) for row in rows] == [near(value) for value in case["profile"]]
     assert table[THETAS.index(1.0) * WIDTH] == near(case["loglik_theta1_rho0"])
-    assert stats.log_e_worse(table, 1.0) == near(case["log_e_worse_1"])
-    assert stats.log_e_worse(table, 1.1) == near(case["log_e_worse_1_1"])
+    assert stats.log_e_worse(stats.profile(table), 1.0) == near(case["log_e_worse_1"])
+    assert stats.log_e_worse(stats.profile(table), 1.1) == near(case["log_e_worse_1_1"])
     for margin, value in case["log_e_ok"].items():
-        assert stats.log_e_ok(table, float(margin)) == near(value)
-    assert stats.ratio_interval(table, 0.05) == tuple(case["cs95"])
-    assert stats.ratio_interval(table, 0.01) == tuple(case["cs99"])
+        assert stats.log_e_ok(stats.profile(table), float(margin)) == near(value)
+    assert stats.ratio_interval(stats.profile(table), 0.05) == tuple(case["cs95"])
+    assert stats.ratio_interval(stats.profile(table), 0.01) == tuple(case["cs99"])
     events, bad = sum(seen[2] for seen in bins), sum(seen[3] for seen in bins)
     assert stats.log_e_absolute(events, bad, 0.01) == near(case["log_e_abs_1pct"])
 
@@ -129,7 +129,25 @@ def test_ratios_too_unlikely_to_add_a_digit_are_left_out_unseen(scale: int, marg
         for rho in range(WIDTH)
     ]
     expected = stats.log_sum_exp(terms) - max(sharp[below * WIDTH :])
-    assert stats.log_e_ok(sharp, margin) == near(expected)
+    assert stats.log_e_ok(stats.profile(sharp), margin) == near(expected)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.7, 1.0, 1.37, 2.2, 5.0, 12.0])
+def test_the_best_ratio_is_what_the_data_say_and_lies_in_their_interval(ratio: float) -> None:
+    """Between the grid's points, too: within a tenth of the rates' own ratio."""
+    seen = stats.profile(stats.log_likelihoods(10_000, 100, 10_000, 100 * ratio))
+    best, (low, high) = stats.best_ratio(seen), stats.ratio_interval(seen, 0.05)
+    assert best == pytest.approx(ratio, rel=0.1)
+    assert low < ratio < (high or math.inf)
+    assert low <= (best or 0) <= (high or math.inf)
+
+
+@pytest.mark.parametrize("seen", [(900, 0, 100, 0), (900, 9, 100, 0), (900, 0, 100, 9)])
+def test_no_best_ratio_is_named_where_an_arm_has_no_bad_event(
+    seen: tuple[float, float, float, float],
+) -> None:
+    """Nothing bad, or all of it in one arm: the likelihood has no peak within the grid."""
+    assert stats.best_ratio(stats.profile(stats.log_likelihoods(*seen))) is None
 
 
 def test_fractional_counts_lie_between_their_whole_neighbours() -> None:
@@ -157,11 +175,15 @@ def test_no_counts_up_to_five_million_overflow(
     """Every number stays finite, whatever the counts."""
     counted = [[n, math.floor(n * p), m, math.floor(m * q)] for n, p, m, q in bins]
     table = total_table([[float(value) for value in seen] for seen in counted])
-    values = [*table, stats.log_e_worse(table, 1.1), stats.log_e_ok(table, 1.5)]
+    values = [
+        *table,
+        stats.log_e_worse(stats.profile(table), 1.1),
+        stats.log_e_ok(stats.profile(table), 1.5),
+    ]
     values += [stats.log_e_over(seen[2], seen[3], 0.01) for seen in counted]
     values += [stats.log_e_absolute(seen[2], seen[3], 0.01) for seen in counted]
     assert all(math.isfinite(value) for value in values)
-    low, high = stats.ratio_interval(table, 0.05)
+    low, high = stats.ratio_interval(stats.profile(table), 0.05)
     assert low < (high or math.inf)
 
 
@@ -175,7 +197,8 @@ def test_the_evidence_of_harm_is_at_most_one_on_average_under_its_null(
     tables = [stats.log_likelihoods(900, bad - k, 100, k) for k in range(bad + 1)]
     chances = [math.comb(bad, k) * math.exp(t[cell]) for k, t in enumerate(tables)]
     mean = sum(
-        p * math.exp(stats.log_e_worse(t, 1.0)) for p, t in zip(chances, tables, strict=True)
+        p * math.exp(stats.log_e_worse(stats.profile(t), 1.0))
+        for p, t in zip(chances, tables, strict=True)
     )
     assert sum(chances) == pytest.approx(1)
     assert mean <= 1
@@ -187,7 +210,10 @@ def test_the_evidence_of_no_harm_is_at_most_one_on_average_under_its_null(theta:
     bad, cell = 20, THETAS.index(theta) * WIDTH
     tables = [stats.log_likelihoods(500, bad - k, 500, k) for k in range(bad + 1)]
     chances = [math.comb(bad, k) * math.exp(t[cell]) for k, t in enumerate(tables)]
-    mean = sum(p * math.exp(stats.log_e_ok(t, 2.0)) for p, t in zip(chances, tables, strict=True))
+    mean = sum(
+        p * math.exp(stats.log_e_ok(stats.profile(t), 2.0))
+        for p, t in zip(chances, tables, strict=True)
+    )
     assert mean <= 1
 
 
@@ -212,19 +238,19 @@ def test_rate_evidence_points_the_right_way() -> None:
 @pytest.mark.parametrize("margin", [0.01, 0.02])
 def test_a_margin_below_the_grid_gives_no_evidence(margin: float) -> None:
     """With no ratio left to bet on the e-value is one."""
-    assert stats.log_e_ok(total_table(CASES[2]["bins_ns_ks_nc_kc"]), margin) == 0
+    assert stats.log_e_ok(stats.profile(total_table(CASES[2]["bins_ns_ks_nc_kc"])), margin) == 0
 
 
 def test_a_bound_of_worse_beyond_the_grid_gives_no_evidence() -> None:
     """With no ratio left to bet on the e-value is one."""
-    assert stats.log_e_worse(total_table(CASES[3]["bins_ns_ks_nc_kc"]), 50) == 0
+    assert stats.log_e_worse(stats.profile(total_table(CASES[3]["bins_ns_ks_nc_kc"])), 50) == 0
 
 
 def test_a_margin_of_one_asks_for_a_better_canary() -> None:
     """Equal arms never pass it; a margin is snapped down to the grid."""
     table = total_table(CASES[4]["bins_ns_ks_nc_kc"])
-    assert stats.log_e_ok(table, 1.0) < 0
-    assert stats.log_e_ok(table, 1.7) == stats.log_e_ok(table, 1.5)
+    assert stats.log_e_ok(stats.profile(table), 1.0) < 0
+    assert stats.log_e_ok(stats.profile(table), 1.7) == stats.log_e_ok(stats.profile(table), 1.5)
 
 
 def test_a_rates_upper_bound_is_two_sigma_and_never_above_one() -> None:

@@ -125,7 +125,9 @@ def test_a_pass_names_its_own_margin_and_no_percentage() -> None:
     walk = dark(shadow=replace(SHADOW, margins=Margins(0.03, 0.05, 0.04))).looks()
 
     assert walk.rollout.step == 1
-    assert "slower: it adds less than 5 points of bad: evidence " in walk.rollout.sentence
+    assert (
+        "slower: it adds less than 5 points of bad samples, with evidence " in walk.rollout.sentence
+    )
 
 
 def test_a_wrong_answer_leads_back_and_its_place_is_named() -> None:
@@ -134,7 +136,7 @@ def test_a_wrong_answer_leads_back_and_its_place_is_named() -> None:
     walk.looks()
 
     assert walk.phase is Phase.RETREATING
-    assert walk.rollout.sentence.startswith("mismatch: canary ")
+    assert walk.rollout.sentence.startswith("mismatch: the canary fails 20.0 % of samples ")
     assert "; most at $.price (value: canary in 20.0 %, stable in 0.0 %" in walk.rollout.sentence
 
 

@@ -154,6 +154,28 @@ BAKES: tuple[Any, ...] = ({}, {"min": "0s", "max": "1s"}, {"min": "1h", "max": "
 RULES: tuple[Any, ...] = (
     *({"name": "slow", "bad": {"slower_than": "800ms"}}, {"name": "errors", "bad": "failed"}),
     {"name": "n", "bad": {"slower_than": "0s"}},
+    {"name": "p", "bad": {"slower_than": "p99"}},
+    {"name": "c", "bad": {"result_code": "5.."}},
+)
+CODES = (
+    "5..",
+    "4(08|29)",
+    "[^2]+",
+    "a" * 64,
+    "a" * 65,
+    "(",
+    "a++",
+    "[[",
+    "(?=a)",
+    "a||b",
+    "5\\d",
+    "'",
+)
+CLIENTS = ("UserId", "ClientIP", "Properties.x", "Properties.", "userid", "UserId\n", "", None)
+GAUGES: tuple[Any, ...] = (
+    {"name": "g", "table": "AppMetrics", "metric": "m"},
+    {"name": "h", "table": "AppPerformanceCounters", "metric": "% x", "above": "999%"},
+    {"name": "i", "table": "AppTraces", "metric": "", "above": "0%"},
 )
 MATCHES: tuple[Any, ...] = (
     *({"alert": "x"}, {"alert": "a" * 2000, "target": "b" * 2000, "severity_at_most": 4}),
@@ -182,8 +204,9 @@ DIMENSIONS: tuple[Any, ...] = (
 )
 
 FITTING: Mapping[str | int, tuple[Any, ...]] = {
-    **dict.fromkeys(("min", "max", "patience", "guard", "name_servers", "slower_than"), TIMES),
+    **dict.fromkeys(("min", "max", "patience", "guard", "name_servers"), TIMES),
     **dict.fromkeys(("bin", "ingestion_delay", "lookback"), TIMES),
+    "slower_than": (*TIMES, "p50", "p95", "p99", "p90", "P95", "p"),
     **dict.fromkeys(("false_rollback", "false_promotion", "inflation"), SHARES),
     **dict.fromkeys(("unsure", "blind", "action"), ("hold", "retreat", "abort", "resume", "HOLD")),
     **dict.fromkeys(("name", "rollout"), ("a", "A.b_c-1", "a" * 63, "a" * 64, ".a", "a/b", "é")),
@@ -202,7 +225,16 @@ FITTING: Mapping[str | int, tuple[Any, ...]] = {
     "gate": ("auto", "manual", "Auto"),
     "bake": BAKES,
     "rules": (list(RULES[:2]), [RULES[0]] * 2, [RULES[2]], []),
-    "bad": ("failed", {"slower_than": "1h"}, {"slower_than": "3601s"}, {}),
+    "bad": (
+        *("failed", "slow", {}, {"slower_than": "1h"}, {"slower_than": "3601s"}),
+        *({"slower_than": "p50"}, {"slower_than": "p90"}, {"result_code": "5.."}),
+        {"slower_than": "1s", "result_code": "5.."},
+    ),
+    "result_code": CODES,
+    "client": CLIENTS,
+    "gauges": (list(GAUGES[:2]), [GAUGES[0]] * 2, [GAUGES[0]] * 6, [GAUGES[2]], []),
+    "metric": LABELS,
+    "above": SHARES,
     "risk": ({}, {"inflation": "500%", "tolerance": "50pp"}, {"false_rollback": "0.000001%"}),
     "rollback_on": (list(MATCHES[:2]), [MATCHES[1]] * 20, [MATCHES[0]] * 21, [MATCHES[2]], []),
     "severity_at_most": (0, 4, 5, -1, 1.0, True, None),

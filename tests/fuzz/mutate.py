@@ -80,7 +80,15 @@ def documents() -> tuple[Document, ...]:
         rescale=True,
         rollback_on=[{"alert": "a", "target": "/t", "severity_at_most": 2}],
     )
-    rich["evidence"]["rules"] = [{"name": "slow", "bad": {"slower_than": "800ms"}}]
+    rich["evidence"] |= {
+        "client": "UserId",
+        "rules": [
+            {"name": "slow", "bad": {"slower_than": "800ms"}},
+            {"name": "slower", "bad": {"slower_than": "p95"}},
+            {"name": "code", "bad": {"result_code": "5..|4(08|29)"}},
+        ],
+        "gauges": [{"name": "cpu", "table": "AppMetrics", "metric": "cpu", "above": "20%"}],
+    }
     plans = [example, plan_document(), rich]
     asks = [
         {"action": "promote", "rollout": "shop-2.4", "from_step": 2, "by": "ada", "reason": "good"},

@@ -15,6 +15,7 @@ from time import thread_time
 from typing import Any
 
 from shared import record
+from shared.cloud import gauges, kql
 from shared.core import questions, risk, weights
 from shared.core.events import Event, StartAsked
 from shared.core.machine import decide
@@ -133,6 +134,9 @@ def source_is_sound(source: Source) -> None:
     assert 0 < risk.fail_bound(source.risk) < math.inf, "false_rollback"
     assert 0 < risk.pass_bound(source.risk) < math.inf, "false_promotion"
     rules_are_sound(source.rules)
+    assert len({gauge.name for gauge in source.gauges}) == len(source.gauges) <= 5, "gauges"
+    assert all(0 < gauge.above < 10 for gauge in source.gauges), "above"
+    queries_are_written(source)
 
 
 def rules_are_sound(rules: tuple[Rule, ...]) -> None:
@@ -140,6 +144,21 @@ def rules_are_sound(rules: tuple[Rule, ...]) -> None:
     assert len({rule.name for rule in rules}) == len(rules), "names of rules"
     for rule in rules:
         assert rule.slower_than_ms is None or 0 < rule.slower_than_ms <= 3_600_000, "slower_than"
+        assert rule.slower_than_quantile in {None, 0.5, 0.95, 0.99}, "a quantile"
+        assert len(rule.result_code or "") <= 64, "result_code"
+        re.compile(rule.result_code or "")
+
+
+def queries_are_written(source: Source) -> None:
+    """A plan that the door lets in can be asked about: its labels may be refused, nothing else."""
+    question = questions.Question(source, 60, 10, 20, step_bin=5)
+    refusal = ""
+    try:
+        kql.merged([question])
+        gauges.query(questions.LevelQuestion(source, 900, 1, 2))
+    except RefusedError as refused:
+        refusal = str(refused)
+    assert not refusal or "control characters" in refusal, "a query cannot be written"
 
 
 def begins(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -21,6 +22,7 @@ from sandbox.logs_values import TABLES
 T0 = datetime(2026, 11, 22, 10, tzinfo=UTC)
 WORKSPACE = "6f0c0000-0000-0000-0000-000000000001"
 EMPTY = "6f0c0000-0000-0000-0000-000000000002"
+DOCUMENTED = Path(__file__).parents[1] / "contracts" / "data" / "tables"
 HOUR = (T0, T0 + timedelta(hours=1))
 
 QUESTION = """AppRequests
@@ -174,6 +176,45 @@ async def test_every_column_is_there_with_its_type(
     assert row["TimeGenerated"] == T0 + timedelta(milliseconds=250)
     assert json.loads(row["Properties"]) == {"version": "2.3.9"}
     assert (row["UserId"], row["Type"], row["TenantId"]) == ("", "AppRequests", WORKSPACE)
+
+
+@pytest.mark.parametrize("name", TABLES)
+async def test_every_table_has_the_columns_that_azure_documents(name: str) -> None:
+    """The tables here are those that the contracts hold our queries against."""
+    documented = json.loads((DOCUMENTED / f"{name}.json").read_text(encoding="utf-8"))
+    assert TABLES[name] == {each["name"]: each["type"] for each in documented["columns"]}
+
+
+async def test_gauges_have_tables_of_their_own(azure: LocalAzure, client: LogsQueryClient) -> None:
+    """Rows go where they are sent, over HTTP too, and every table is part of the workspace."""
+    row = {"TimeGenerated": T0.isoformat(), "AppVersion": "gauge", "Name": "queue"}
+    await azure.logs.add(WORKSPACE, [row | {"Value": 2.5}], table="AppPerformanceCounters")
+    body = {"workspace": WORKSPACE, "rows": [row | {"Sum": 4.0}], "table": "AppMetrics"}
+    async with aiohttp.ClientSession(azure.base_url) as session:
+        assert (await session.post("/sandbox/rows", json=body)).status == 200
+        body["table"] = "AppTraces"
+        assert (await session.post("/sandbox/rows", json=body)).status == 400
+    counters = "AppPerformanceCounters | where AppVersion == 'gauge' | project Value, Type"
+    metrics = "AppMetrics | where AppVersion == 'gauge' | project Sum, ItemCount"
+    assert await ask(client, counters) == [{"Value": 2.5, "Type": "AppPerformanceCounters"}]
+    assert await ask(client, metrics) == [{"Sum": 4.0, "ItemCount": 1}]
+    assert await ask(client, "AppRequests | where AppVersion == 'gauge' | count") == [{"Count": 0}]
+
+
+async def test_rows_tell_when_they_came_to_whoever_asks(
+    azure: LocalAzure, client: LogsQueryClient
+) -> None:
+    """`ingestion_time()` is each row's own moment; the same words in a text are only words."""
+    label = "x ingestion_time() \\' y"
+    rows = [request_row(n, label) for n in (100, 110)]
+    await azure.logs.add(WORKSPACE, rows[:1], delay_s=-60)
+    await azure.logs.add(WORKSPACE, rows[1:], delay_s=-50)
+    lag = "extend lag = (ingestion_time() - TimeGenerated) / 1s | order by lag asc | project lag"
+    literal = label.replace("\\", "\\\\").replace("'", "\\'")
+    found = await ask(client, f"AppRequests | where AppVersion == '{literal}' | {lag}")
+    assert [row["lag"] for row in found] == [1639.75, 1639.75]
+    whole = await ask(client, f"AppRequests | where AppVersion == '{literal}' | take 1")
+    assert whole[0].keys() == TABLES["AppRequests"].keys()
 
 
 async def test_the_timespan_and_now_are_those_of_the_clock(client: LogsQueryClient) -> None:

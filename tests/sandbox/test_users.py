@@ -1,8 +1,10 @@
 """The demo's services and users: where requests go, what sticks, who is hurt, what is recorded."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -11,6 +13,8 @@ import pytest
 from sandbox.azure import DEFAULT_WORKSPACE, LocalAzure, LocalOptions
 from sandbox.services import ServicePair, Telemetry, Versions, serve_pair
 from sandbox.users import Crowd, Habits, Resolver, Tally, Where
+from shared.cloud import kql
+from tests.contracts.shop import question
 
 PROFILE = (
     "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/trafficManagerProfiles/mini"
@@ -94,6 +98,29 @@ async def test_requests_follow_the_weights_and_become_rows(town: Town) -> None:
     assert seen["1"] >= tally.requests["stable"]
     assert seen["2"] >= tally.requests["canary"]
     assert max(users for _, _, users in rows) <= 80
+
+
+async def test_each_user_who_was_hurt_is_one_affected_client(town: Town) -> None:
+    """The product's own question over the users' rows: whoever met failures counts once."""
+    town.weights(100, 0)
+    town.pair.stable.behave(error_rate=0.3)
+    began = int(time.time())
+    tally = await crowded(town, 300, Habits(resolvers=10, rate_per_s=300, seed=2))
+    await asyncio.sleep(0.3)
+    asked = replace(
+        question(stable="1", canary="2", client="UserId", workspace=DEFAULT_WORKSPACE),
+        bin_s=1,
+        from_bin=began,
+        to_bin=began + 60,
+    )
+    found = await town.azure.logs.query([DEFAULT_WORKSPACE], kql.merged([asked]))
+    assert found is not None
+    rows = [dict(zip(found.names, row, strict=True)) for row in found.rows]
+    hurt = await town.rows("AppRequests | where Success == false | summarize dcount(UserId)")
+    assert len(tally.hurt["stable"]) > 20
+    assert sum(row["bad_clients_0"] or 0 for row in rows) == hurt[0][0]
+    assert hurt[0][0] >= len(tally.hurt["stable"])
+    assert [row["keyless"] for row in rows if row["part"] == kql.ARMS] == [0]
 
 
 async def test_a_resolver_keeps_an_answer_for_its_ttl_and_no_longer(town: Town) -> None:

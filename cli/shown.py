@@ -1,0 +1,92 @@
+"""How the command shows a rollout: its last verdict as a small table, and how it came there.
+
+Made for 100 columns. A rule has two lines: the rollout, on which harm rests, and this step, on
+which a pass rests. All texts are others' and are shown as they are, whatever brackets they hold.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from shared.core import words
+
+MAX_ROWS = 30
+_NOTHING = "-"
+
+type Json = dict[str, Any]
+
+
+def rollout(found: Json) -> Iterator[RenderableType]:
+    """Where a rollout is and why, the numbers of its last verdict, advice, and its history."""
+    yield Text.assemble((found["name"], "bold"), f" {found['phase']}: {found['sentence']}")
+    if found.get("verdict"):
+        yield from verdict(found["verdict"])
+    for each in found.get("advice", ()):
+        yield Text.assemble(("advice: ", "yellow" if each["off"] else ""), each["sentence"])
+    for name, limit in found.get("thresholds_ms", {}).items():
+        yield Text(f"{name} means slower than {limit:.0f} ms, which was frozen at the start")
+    yield history(found["history"])
+
+
+def verdict(shown: Json) -> Iterator[RenderableType]:
+    """The table of its rules, its sentence, and how old the newest complete block was."""
+    if shown["rules"]:
+        yield rules(shown["rules"])
+    yield Text.assemble((shown["kind"], "bold"), f": {shown['sentence']}")
+    harm = shown["evidence_of_harm"]
+    if len(shown["rules"]) > 1:
+        yield Text(f"harm, all rules together: {_of_needed(harm)}")
+    if shown["lag_s"] is not None:
+        age = words.duration(shown["lag_s"])
+        yield Text(f"The newest complete block ended {age} before; counted are {shown['unit']}.")
+
+
+def rules(shown: Sequence[Json]) -> Table:
+    """Two lines a rule: what it shows in the rollout, and in this step alone."""
+    table = Table("rule", "canary", "stable", "ratio", "evidence", box=None, pad_edge=False)
+    table.add_column("blocks", justify="right")
+    for each in shown:
+        low, high = each["ratio_interval"]
+        ratio = words.times(each["ratio"], low, high, "") or _NOTHING
+        harm = f"harm {_of_needed(each['evidence_of_harm'])}"
+        for name, counted, *cells in (
+            (each["rule"], each, ratio, harm),
+            ("  this step", each["step"], "", _of_step(each)),
+        ):
+            arms = (_rate(counted[arm]) for arm in ("canary", "stable"))
+            table.add_row(*map(Text, (name, *arms, *cells, str(counted["blocks"]))))
+    return table
+
+
+def history(rows: Sequence[Json]) -> Table:
+    """The latest turns that changed something, a line each."""
+    table = Table("at", "event", "percent", "what and why", box=None)
+    turning = [row for row in rows if row["event"] != "Ticked" or row["before"] != row["after"]]
+    for row in turning[-MAX_ROWS:]:
+        cells = row["at"][11:19], row["event"], f"{row['percent']:g}", row["sentence"]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _rate(arm: Json) -> str:
+    if not arm["events"]:
+        return _NOTHING
+    return f"{words.percent(arm['bad'] / arm['events'])} of {arm['events']:.0f}"
+
+
+def _of_step(shown: Json) -> str:
+    """What a pass of this step hangs on: no harm, or at 100 % that the objective is not passed."""
+    if no_harm := shown["evidence_of_no_harm"]:
+        return f"no harm {_of_needed(no_harm)}"
+    over = shown["evidence_over_objective"]
+    return f"above objective {_of_needed(over)}" if over else _NOTHING
+
+
+def _of_needed(evidence: Json) -> str:
+    """Older records do not say what a pass needed."""
+    if evidence["needed"] is None:
+        return f"{evidence['seen']:.1f}"
+    return words.of_needed(evidence["seen"], evidence["needed"])

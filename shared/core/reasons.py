@@ -1,0 +1,130 @@
+"""Which rule a verdict speaks of, and what it says: from the weighings to one sentence.
+
+A fail names the loudest rule, all else the one that lacks most. A sentence shows the numbers it
+rests on: those of this step where the step decides, those of the rollout otherwise. A step that
+its traffic cannot decide is said to be so as soon as that shows, with what would help.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.core import stats, words
+from shared.core.evidence import Evidence
+from shared.core.risk import Risk, bins_to_pass, fail_bound, pass_bound
+from shared.core.stats import Table
+from shared.core.verdict import Route, Step, Weighing
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One rule's weighing with what its sentence needs.
+
+    `sealed` and `every`: its evidence, with all sealed and with all bins folded; `frozen`: the
+    objective, 0 below 100 %; `recent`: this step speaks louder against the canary than the rollout.
+    """
+
+    weighing: Weighing
+    risk: Risk
+    sealed: Evidence
+    every: Evidence
+    frozen: float
+    recent: bool
+
+
+def worse(look: Look, step: Step, evidence: float, rules: int) -> str:
+    """Why the canary fails, by the rule that is loudest."""
+    of_needed = words.of_needed(evidence, fail_bound(look.risk))
+    return words.worse(look.weighing.rule, _against(look, step), of_needed, rules)
+
+
+def dead(look: Look, step: Step) -> str:
+    """Why the dead-canary guard has tripped."""
+    return words.dead(look.weighing.rule, look.weighing.counts, step.unit)
+
+
+def passes(looks: Sequence[Look], step: Step) -> str:
+    """Why all rules pass, by the narrowest."""
+    least = _weakest(looks, step)
+    shown = least.weighing
+    if step.final:
+        return words.quiet(shown.rule, _against(least, step), shown.step_bins)
+    often = _often(least.sealed.step_table)
+    rests = words.over_blocks(shown.step_bins, words.arms(shown.step_counts, step.unit), often)
+    return words.shown(shown.rule, *_claim(least, step), rests, len(looks) - 1)
+
+
+def unsure(looks: Sequence[Look], step: Step) -> str:
+    """What is lacking, by the rule that lacks most."""
+    least = _weakest(looks, step)
+    shown = least.weighing
+    if step.next_share is None:
+        evidence = words.of_needed(shown.worse, fail_bound(least.risk))
+        return words.watching(shown.rule, _against(least, step), evidence)
+    if step.final and least.frozen <= 0:
+        return words.no_objective(shown.rule)
+    slow = _too_slow(least, step, step.next_share)
+    if shown.step_bins < step.min_bins:
+        return words.too_few(shown.rule, shown.step_bins, step.min_bins) + slow
+    if step.final:
+        return words.unclear(shown.rule, _against(least, step))
+    rests = words.over_blocks(shown.step_bins, words.arms(shown.step_counts, step.unit))
+    return words.not_shown(shown.rule, *_claim(least, step), rests) + slow
+
+
+def _against(look: Look, step: Step) -> str:
+    """The numbers that speak loudest against the canary."""
+    if look.frozen > 0:
+        return words.alone(look.every.step, look.frozen, step.unit)
+    if look.recent and look.every.step.canary_events:
+        often = _often(look.every.step_table)
+        return words.compared(look.every.step, often, f"{step.unit} in this step")
+    shown = look.weighing
+    often = words.times(shown.ratio, shown.ratio_low, shown.ratio_high)
+    return words.compared(shown.counts, often, step.unit)
+
+
+def _often(table: Table) -> str:
+    seen = stats.profile(table)
+    return words.times(stats.best_ratio(seen), *stats.ratio_interval(seen, LEVEL))
+
+
+def _weakest(looks: Sequence[Look], step: Step) -> Look:
+    """The rule that lacks most: no pass before a narrow one, too few bins before enough."""
+
+    def standing(look: Look) -> tuple[bool, bool, float]:
+        shown = look.weighing
+        against = step.final or step.next_share is None
+        strength = -max(shown.over, shown.worse) if against else shown.no_harm
+        return shown.passed, shown.step_bins >= step.min_bins, strength
+
+    return min(looks, key=standing)
+
+
+def _claim(look: Look, step: Step) -> tuple[str, str]:
+    """The claim of the stronger route, and its evidence."""
+    shown = look.weighing
+    claim = words.no_worse(shown.margin or 1.0)
+    if shown.route is Route.RATE:
+        claim = words.rare(look.risk.tolerance, step.next_share or 1.0, step.unit)
+    return claim, words.of_needed(shown.no_harm, pass_bound(look.risk))
+
+
+def _too_slow(look: Look, step: Step, next_share: float) -> str:
+    """That a canary as good as stable would not pass in time, at what this step has served.
+
+    Told once the step is as old as any pass must be, whether or not both arms served in its bins.
+    """
+    served, past = look.sealed.step, look.sealed.floor - look.sealed.step_floor
+    both = served.stable_events + served.canary_events
+    if step.final or past < step.min_bins or step.bake_max_s < step.bin_s or not both:
+        return ""
+    before = look.sealed.rollout
+    rate, longest = before.stable_bad / max(1, before.stable_events), step.bake_max_s / step.bin_s
+    share = served.canary_events / both
+    bins = bins_to_pass(both / past, rate, share, next_share, look.risk, int(longest))
+    if bins is not None and bins <= longest:
+        return ""
+    takes_s = None if bins is None else bins * step.bin_s
+    return f"; {words.too_slow(takes_s, step.bake_max_s)}"

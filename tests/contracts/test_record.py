@@ -1,0 +1,97 @@
+"""The record as written: few letters, every bit, older forms, and room for the largest."""
+
+import json
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared import record
+from shared.cloud import rows
+from shared.cloud.pieces import joined
+from shared.core import judge
+from shared.core.judge import Counts, Evidence
+from shared.core.model import Phase, Rollout
+from shared.core.stats import EMPTY_TABLE
+from shared.tables import packed, unpacked
+from tests.given import plan
+
+BINS = [Counts(5400 + n, 54 + n % 7, 600 - n, 6 + n % 3) for n in range(150)]
+CELLS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def weighed(folded: int, bins: Sequence[Counts] = BINS) -> Evidence:
+    return judge.fold(judge.gather(judge.begin(0), enumerate(bins)), folded)
+
+
+def baking(evidence: Evidence, rules: int = 1) -> Rollout:
+    named = {f"rule-{number}": evidence for number in range(rules)}
+    return Rollout("shop", Phase.BAKING, 1.0, 1.0, "ada", "Baking.", evidence=named)
+
+
+@given(st.lists(CELLS, max_size=40).filter(any))
+@settings(max_examples=20, deadline=None)
+def test_a_table_comes_back_to_the_bit(cells: list[float]) -> None:
+    """Not only to many digits: what is decided again from it must be the same."""
+    again = unpacked(packed(cells))
+
+    assert isinstance(again, tuple)
+    assert [cell.hex() for cell in again] == [cell.hex() for cell in cells]
+
+
+def test_a_record_comes_back_as_it_was_and_takes_less_room_than_lists_of_numbers() -> None:
+    """One text for a table, none for a table of zeros; a rule takes less than two thirds."""
+    rollout = baking(judge.start_step(weighed(30, BINS[:36]), 30))
+
+    text = record.rollout_to_json(rollout)
+
+    assert record.rollout_from_json(text) == rollout
+    [written] = json.loads(text)["evidence"].values()
+    assert len(written["rollout_table"]) == 4 * math.ceil(340 * 8 / 3)
+    assert written["step_table"] == ""
+    assert len(text) < 2 / 3 * len(record.ROLLOUTS.dump_json(rollout))
+
+
+def test_a_record_of_an_older_version_is_read() -> None:
+    """Lists of numbers, and nothing of what was added since."""
+    rollout = baking(weighed(30, BINS[:36]))
+    old = json.loads(record.ROLLOUTS.dump_json(rollout))
+    for name in ("thresholds_ms", "advice"):
+        del old[name]
+
+    assert record.rollout_from_json(json.dumps(old)) == rollout
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", '"x"', '{"evidence": 3}', '{"evidence": {"errors": 3}}', '{"evidence": {"errors": {}}}'],
+)
+def test_what_is_no_record_is_refused_as_such(text: str) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        record.rollout_from_json(text)
+
+
+@pytest.mark.parametrize(("text", "why"), [("AAAA", "cut off"), ("*" * 8, "base64")])
+def test_a_broken_table_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        unpacked(text)
+
+
+def test_a_table_of_zeros_is_nothing_and_comes_back_as_the_one_that_costs_no_sum() -> None:
+    assert packed(EMPTY_TABLE) == ""
+    assert unpacked("") is EMPTY_TABLE
+
+
+def test_ten_rules_with_two_hours_of_open_bins_fit_into_one_row() -> None:
+    """The service takes 64 KiB a property and 1 MiB an entity; half of it stays free."""
+    full = baking(weighed(30), rules=10)
+    assert len(full.evidence["rule-9"].open_bins) == 120  # type: ignore[index]  # it is set
+
+    entity = rows.of_record(plan(), full)
+
+    sizes = [len(str(value).encode("utf-16-le")) for value in entity.values()]
+    assert max(sizes) <= rows.PROPERTY_BYTES
+    assert sum(sizes) < rows.ENTITY_BYTES / 2
+    assert record.rollout_from_json(joined(entity, "rollout")) == full
