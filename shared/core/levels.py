@@ -51,10 +51,8 @@ def advice(gauge: Gauge, tilt: Tilt, seen: Levels | None, risk: Risk) -> Advice:
     if seen is not None and seen.sight is Sight.FAILED:
         unseen = f"{gauge.name}: the levels could not be asked: {seen.reason}; advice only"
         return Advice(gauge.name, off=False, sentence=unseen)
-    evidence, needed = (
-        stats.log_e_worse(stats.profile(_likelihoods(tilt)), _WORSE_THAN),
-        fail_bound(risk),
-    )
+    needed = fail_bound(risk)
+    evidence = stats.log_e_worse(stats.profile(_likelihoods(tilt)), _WORSE_THAN)
     sentence = (
         f"{gauge.name}: the canary's level was more than {100 * gauge.above:g} % over stable's in "
         f"{tilt.over} of {tilt.bins} quarters of an hour; "
