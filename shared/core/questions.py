@@ -10,6 +10,7 @@ from math import ceil, floor
 from shared.core import exposures, judge
 from shared.core.judge import Counts, Evidence
 from shared.core.model import Phase, Plan, Rollout
+from shared.core.risk import MIN_BINS
 from shared.core.shadow import SHADOW_RULES
 from shared.core.telemetry import Answer, Rule, Source, Standard
 
@@ -160,12 +161,14 @@ def block_s(source: Source, ttl_s: int, standard: Standard | None = None) -> int
     return next((s for s in range(least, DAY_S) if DAY_S % s == 0), DAY_S)
 
 
-def least_bins(source: Source, bin_s: int) -> int:
+def least_bins(plan: Plan, rollout: Rollout) -> int:
     """How many bins a step has at least before it passes: three, and three minutes of them.
 
-    Where the plan itself says how long a bin is, three are enough.
+    Where the plan says how long a bin is, and where samples are replayed, three are enough.
     """
-    return judge.MIN_BINS if source.bin_s else max(judge.MIN_BINS, ceil(SHORTEST_BAKE_S / bin_s))
+    if plan.source.bin_s or plan.steps[rollout.step].shadow:
+        return MIN_BINS
+    return max(MIN_BINS, ceil(SHORTEST_BAKE_S / rollout.bin_s))
 
 
 def read_up_to(rollout: Rollout) -> int:

@@ -59,6 +59,7 @@ def look(
         final=rollout.wanted_percent == FULL and rollout.bake_since_s is not None,
         unit="samples" if shadow else "clients" if plan.source.client else "requests",
         bin_s=rollout.bin_s,
+        min_bins=questions.least_bins(plan, rollout),
         bake_max_s=0.0 if shadow else plan.steps[rollout.step].bake_max_s,
     )
     verdict = judge.weigh(
