@@ -52,7 +52,10 @@ def rollout_to_json(rollout: Rollout) -> str:
 
 def rollout_from_json(text: str) -> Rollout:
     """A stored record. Raises ValueError when it is none."""
-    data = from_json(text)
+    try:
+        data = from_json(text)
+    except ValueError as error:
+        raise ValueError(f"Invalid JSON: {error}") from error
     found = data.get("evidence") if isinstance(data, dict) else None
     for evidence in found.values() if isinstance(found, dict) else ():
         if isinstance(evidence, dict):
