@@ -26,8 +26,8 @@ TALLIES: TypeAdapter[Tally] = TypeAdapter(Tally)
 BY_NAME: dict[str, TypeAdapter[Event]] = {kind.__name__: TypeAdapter(kind) for kind in EVENTS}
 
 
-TABLES = ("rollout_table", "step_table")
-BUT_TABLES: Final = {"evidence": {"__all__": set(TABLES)}}
+TABLES, SHARE_TABLES = ("rollout_table", "step_table"), ("share_table",)
+BUT_TABLES: Final = {"evidence": {"__all__": set(TABLES)}, "attendance": set(SHARE_TABLES)}
 
 
 def plan_to_json(plan: Plan) -> str:
@@ -44,20 +44,26 @@ def rollout_to_json(rollout: Rollout) -> str:
     """A record as stored."""
     data = ROLLOUTS.dump_python(rollout, mode="json", exclude=BUT_TABLES)
     for rule, evidence in (rollout.evidence or {}).items():
-        written = data["evidence"][rule]
-        for name in TABLES:
-            written[name] = packed(getattr(evidence, name))
+        data["evidence"][rule] |= {name: packed(getattr(evidence, name)) for name in TABLES}
+    if rollout.attendance:
+        data["attendance"]["share_table"] = packed(rollout.attendance.share_table)
     return to_json(data).decode()
 
 
 def rollout_from_json(text: str) -> Rollout:
     """A stored record. Raises ValueError when it is none."""
     data = _json(text)
-    found = data.get("evidence") if isinstance(data, dict) else None
-    for evidence in found.values() if isinstance(found, dict) else ():
-        if isinstance(evidence, dict):
-            evidence |= {name: unpacked(evidence.get(name)) for name in TABLES}
+    if isinstance(data, dict):
+        evidence = data.get("evidence")
+        for each in evidence.values() if isinstance(evidence, dict) else ():
+            _unpack(each, TABLES)
+        _unpack(data.get("attendance"), SHARE_TABLES)
     return ROLLOUTS.validate_python(data)
+
+
+def _unpack(written: object, tables: tuple[str, ...]) -> None:
+    if isinstance(written, dict):
+        written |= {name: unpacked(written.get(name)) for name in tables}
 
 
 def _json(text: str) -> Any:

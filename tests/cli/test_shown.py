@@ -52,6 +52,7 @@ def test_a_rules_numbers_stand_in_two_lines_of_a_small_table() -> None:
 
 
 def test_the_lag_the_unit_and_advice_follow() -> None:
+    """And the limits that were frozen; brackets in a text are shown as they are."""
     verdict = judge.weigh({"errors": seen([QUIET] * 4)}, step(unit="clients"), RISK)
     lines = printed(
         replace(verdict, lag_s=312.0),
@@ -70,6 +71,7 @@ def test_the_lag_the_unit_and_advice_follow() -> None:
 
 
 def test_several_rules_share_their_evidence_of_harm_and_it_is_said() -> None:
+    """Each has its two lines, and one line holds what decides."""
     rules = {"errors": seen([HARM] * 6), "slow": seen([QUIET] * 6)}
 
     lines = printed(judge.weigh(rules, step(), RISK))
@@ -79,6 +81,7 @@ def test_several_rules_share_their_evidence_of_harm_and_it_is_said() -> None:
 
 
 def test_at_100_percent_the_objective_stands_where_no_comparison_can() -> None:
+    """Stable serves nothing there, so a dash stands for it and for the ratio."""
     lines = printed(one(seen([Counts(0, 0, 6000, 60)] * 4), step(final=True, objective=0.02))[0])
 
     assert cells(lines[2])[1:4] == ["1.0 % of 24000", "-", "-"]
@@ -86,18 +89,21 @@ def test_at_100_percent_the_objective_stands_where_no_comparison_can() -> None:
 
 
 def test_before_anything_was_served_dashes_stand_for_it() -> None:
+    """No share of nothing is printed."""
     lines = printed(one(judge.begin(0), step(next_share=None))[0])
 
     assert cells(lines[3]) == ["this step", "-", "-", "-", "0"]
 
 
 def test_a_blind_verdict_without_rules_is_a_sentence() -> None:
+    """There is no table to print."""
     lines = printed(judge.weigh({}, step(), RISK, blind="telemetry is late"))
 
     assert lines[1] == "blind: blind, neither good nor bad: telemetry is late"
 
 
 def test_a_rollout_without_a_verdict_has_its_sentence_and_history() -> None:
+    """Ticks that changed nothing are left out."""
     row = {
         "at": "2026-11-22T10:00:01",
         "event": "HoldAsked",
@@ -114,6 +120,7 @@ def test_a_rollout_without_a_verdict_has_its_sentence_and_history() -> None:
 
 
 def test_an_older_records_evidence_stands_without_its_bound() -> None:
+    """What it did not store is not made up."""
     lines = printed(replace(one(seen([QUIET] * 8))[0], pass_needed=None))
 
     assert "no harm 6.9 " in lines[3]

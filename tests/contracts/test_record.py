@@ -82,17 +82,20 @@ def test_a_record_of_an_older_version_is_read() -> None:
     ["[]", '"x"', '{"evidence": 3}', '{"evidence": {"errors": 3}}', '{"evidence": {"errors": {}}}'],
 )
 def test_what_is_no_record_is_refused_as_such(text: str) -> None:
+    """With the error that callers of a broken record expect."""
     with pytest.raises(ValueError, match="validation error"):
         record.rollout_from_json(text)
 
 
 @pytest.mark.parametrize(("text", "why"), [("AAAA", "cut off"), ("*" * 8, "base64")])
 def test_a_broken_table_is_refused(text: str, why: str) -> None:
+    """Cut off, or no base64 at all."""
     with pytest.raises(ValueError, match=why):
         unpacked(text)
 
 
 def test_a_table_of_zeros_is_nothing_and_comes_back_as_the_one_that_costs_no_sum() -> None:
+    """It is what every step begins with."""
     assert packed(EMPTY_TABLE) == ""
     assert unpacked("") is EMPTY_TABLE
 

@@ -45,6 +45,7 @@ def test_a_rule_is_shown_with_counts_rates_ratio_margin_evidence_and_blocks() ->
 
 
 def test_a_silent_service_is_shown_to_have_passed_by_its_rate() -> None:
+    """The route is named, and no ratio is made up."""
     rule = shown_of(one(seen([Counts(3000, 0, 600, 0)] * 3), step(next_share=0.25))[0])
 
     assert rule["evidence_of_no_harm"]["route"] == "rate"
@@ -52,6 +53,7 @@ def test_a_silent_service_is_shown_to_have_passed_by_its_rate() -> None:
 
 
 def test_no_evidence_of_no_harm_is_shown_where_no_pass_can_be_drawn() -> None:
+    """Nor a rate where nothing was served."""
     rule = shown_of(one(judge.begin(0), step(next_share=None))[0])
 
     assert rule["evidence_of_no_harm"] is None
@@ -59,6 +61,7 @@ def test_no_evidence_of_no_harm_is_shown_where_no_pass_can_be_drawn() -> None:
 
 
 def test_at_100_percent_the_frozen_objective_is_what_the_canary_is_held_against() -> None:
+    """It stands in the place of a comparison."""
     evidence = seen([Counts(0, 0, 6000, 180)] * 4)
 
     rule = shown_of(one(evidence, step(final=True, objective=0.02))[0])
@@ -127,6 +130,7 @@ async def test_advice_and_frozen_thresholds_are_shown_with_the_rollout() -> None
 
 
 def test_harm_is_shown_for_each_rule_and_for_all_together() -> None:
+    """With a single rule both are the same."""
     verdict = one(seen([HARM] * 6))[0]
 
     shown = views.explained(verdict)

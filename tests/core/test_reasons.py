@@ -104,6 +104,7 @@ def test_before_the_canary_served_the_counts_stand_without_a_ratio() -> None:
 def test_a_ratio_is_said_with_what_is_known_of_it(
     ratio: float | None, low: float, high: float | None, said: str
 ) -> None:
+    """With both bounds, with one, and nothing at all where nothing is known."""
     assert words.times(ratio, low, high) == said
 
 
@@ -112,6 +113,7 @@ def test_a_ratio_is_said_with_what_is_known_of_it(
     [(45, "45 s"), (90, "1.5 min"), (720, "12 min"), (15_000, "4.2 h"), (259_200, "3 days")],
 )
 def test_a_time_is_said_in_its_own_unit(seconds: float, said: str) -> None:
+    """So that nobody has to divide by 3600."""
     assert words.duration(seconds) == said
 
 
@@ -153,6 +155,7 @@ def test_a_step_that_its_traffic_cannot_decide_is_said_to_be_so_early() -> None:
 
 
 def test_traffic_too_low_for_any_bake_is_said_to_be_so() -> None:
+    """A longer bake is not offered where none would help."""
     assert low(1e-3, 9).endswith(
         "; at this traffic no bake is long enough: raise the percentage or the tolerance"
     )
@@ -186,6 +189,7 @@ def test_a_canary_that_is_mostly_silent_is_low_traffic_and_not_a_young_step() ->
 
 
 def test_a_step_nobody_has_used_yet_says_nothing_of_its_traffic() -> None:
+    """Without a single request there is no traffic to reckon with."""
     at = step(next_share=0.25, sealed_before=5, bake_max_s=14_400.0)
     assert "at this traffic" not in one(judge.begin(0), at)[0].sentence
 

@@ -10,7 +10,7 @@ from shared.core import strata
 
 EVEN = [(1000.0, 10.0)] * 4
 ODD = [(1000.0, 40.0), (1000.0, 10.0), (2000.0, 10.0), (500.0, 0.0)]
-COUNTS = st.tuples(st.floats(0, 1e6), st.floats(0, 1)).map(lambda n: (n[0], n[0] * n[1]))
+COUNTS = st.tuples(st.integers(0, 10**6), st.floats(0, 1)).map(lambda n: (n[0], n[0] * n[1]))
 HALVES = st.lists(st.tuples(COUNTS, COUNTS), max_size=8)
 
 

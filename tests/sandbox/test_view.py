@@ -38,6 +38,7 @@ def told(of: dict[str, Any]) -> Told:
     ids=["pass", "fail", "at 100 %", "watching"],
 )
 def test_a_decision_names_its_rule_with_ratio_and_evidence(verdict: Verdict, said: str) -> None:
+    """The evidence that the verdict asks for: of harm, of no harm, or against the objective."""
     assert numbers(row(verdict)) == said
 
 
@@ -64,6 +65,7 @@ def test_a_decision_in_full_is_readable_at_100_columns(verdict: Verdict) -> None
 
 
 def test_a_decision_in_one_line_begins_with_what_it_rests_on() -> None:
+    """Where there is nothing, the sentence follows at once."""
     assert f"10 % {told(row(FAIL)).numbers}  errors: the canary" in decision(told(row(FAIL))).plain
     held = told(row(None, "Held by ada."))
     assert decision(held).plain.endswith("10 % Held by ada.")
