@@ -52,12 +52,19 @@ def rollout_to_json(rollout: Rollout) -> str:
 
 def rollout_from_json(text: str) -> Rollout:
     """A stored record. Raises ValueError when it is none."""
-    data = from_json(text)
+    data = _json(text)
     found = data.get("evidence") if isinstance(data, dict) else None
     for evidence in found.values() if isinstance(found, dict) else ():
         if isinstance(evidence, dict):
             evidence |= {name: unpacked(evidence.get(name)) for name in TABLES}
     return ROLLOUTS.validate_python(data)
+
+
+def _json(text: str) -> Any:
+    try:
+        return from_json(text)
+    except ValueError as error:
+        raise ValueError(f"Invalid JSON: {error}") from None
 
 
 def spell_to_json(spell: Spell) -> str:

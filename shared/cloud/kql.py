@@ -5,6 +5,7 @@ arm as a whole, and `clients` counts affected clients where a plan tells them ap
 all questions of a workspace are one `union`, told apart by `question` and `part`. Rules:
 - Nothing from a plan is pasted in as it is: values are escaped literals, names are checked.
 - A sampled row stands for ItemCount requests: requests are sums of it, rows are counted beside.
+- Users are counted where they are: no client's key is part of an answer.
 - Synthetic traffic (availability tests, bots) is left out, and strings are compared exactly.
 - Columns have one type each (`toreal`, `count`), or `union` would split them by type.
 - Bins are counted from the epoch: Kusto's own `bin` of a datetime starts in the year 1, which
