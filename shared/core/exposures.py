@@ -6,6 +6,7 @@
    for all its requests. Taking its rows instead would make the other arm look guilty.
 3. A bin learns only from the bins before it, so looks may cut the time up in any way.
 4. Affected clients, where they are counted, need no such care: they are counted alike.
+5. Where strata are known, a request or a client counts for as many as its stratum weighs.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -60,12 +61,15 @@ def exposure(
     """Events and bad ones of one arm in one bin; `own` and `other` arm's bad rows before it."""
     if arm is None:
         return 0.0, 0.0
+    exposed = arm.exposed[rule_number] if arm.exposed else None
     if arm.clients:
-        return arm.clients[rule_number], arm.bad_clients[rule_number]
+        active = arm.clients[rule_number] if exposed is None else exposed
+        return active, arm.bad_clients[rule_number]
+    items = arm.items if exposed is None else exposed
     bad_rows, bad = arm.bad_rows[rule_number], arm.bad[rule_number]
     if bad_rows and bad:
-        return stats.effective(bad_rows, bad, arm.rows, arm.items)
-    return arm.items / _expected_weight(mean_weight(arm), own, other), 0.0
+        return stats.effective(bad_rows, bad, arm.rows, items)
+    return items / _expected_weight(mean_weight(arm), own, other), 0.0
 
 
 def mean_weight(arm: ArmBin) -> float:

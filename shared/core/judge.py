@@ -143,7 +143,7 @@ def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) 
     seen = stats.profile(every.rollout_table)
     rollout = stats.log_e_worse(seen, risk.worse_than)
     recent = over if step.final else _worse(every.step_table, risk)
-    low, high = stats.ratio_interval(seen, reasons.LEVEL)
+    ratio, low, high = reasons.ratio(every.rollout, seen)
     weighing = Weighing(
         rule=rule,
         counts=every.rollout,
@@ -157,7 +157,7 @@ def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) 
         ratio_low=low,
         ratio_high=high,
         passed=good and bins >= step.min_bins and step.next_share is not None,
-        ratio=stats.best_ratio(seen),
+        ratio=ratio,
         rollout_bins=every.rollout_bins,
     )
     return Look(weighing, risk, sealed, every, frozen, recent > rollout)

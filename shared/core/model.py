@@ -170,9 +170,9 @@ class Rollout:
     dark launch: how many samples were compared, how many of them with stable too, where stable
     differs from itself, and the salt of what is hidden. `thresholds_ms` are the limits of rules
     that name a quantile, frozen at the start, as is `standard`, how requests count by their strata;
-    `advice` is what people should know besides. Of the source: `delay_s`, how long bins may grow
-    (None: as planned); `newest_of`, the newest row by arm; `bad_weights`, what sampling does to
-    bad rows, by rule; `attendance`, who was there in this step; `tilts`, by gauge.
+    `advice` is what people should know besides. Of the source: `delay_s`, how long bins may still
+    grow (None: as planned); `newest_of`, the newest row by arm; `bad_weights`, what sampling does
+    to bad rows, by rule; `attendance`, who was there in this step; `tilts`, by gauge.
     """
 
     name: str

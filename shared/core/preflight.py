@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
-from shared.core import exposures, gates, judge, questions, weights
+from shared.core import exposures, gates, judge, questions, strata, weights
 from shared.core.events import Ticked
 from shared.core.judge import Counts
 from shared.core.model import Pair, Plan, Rollout
@@ -37,6 +37,9 @@ def check(plan: Plan, rollout: Rollout, ticked: Ticked) -> Preflight:
     if ticked.answer is None or ticked.answer.sight is Sight.FAILED:
         why = ticked.answer.reason if ticked.answer else "it was not asked"
         waiting = f"telemetry could not be asked: {why}"
+    elif plan.source.strata and (ticked.strata is None or ticked.strata.sight is Sight.FAILED):
+        why = ticked.strata.reason if ticked.strata else "they were not asked"
+        waiting = f"the strata could not be asked: {why}"
     return Preflight(problems, "" if problems else waiting)
 
 
@@ -46,7 +49,9 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
     pair = gates.pair_of(plan, profile)
     if profile is None or pair is None or ticked.answer is None:
         raise ValueError("a rollout is prepared only from a look that saw profile and telemetry")
-    bin_s = questions.block_s(plan.source, profile.ttl_s)
+    past = ticked.strata.seen if ticked.strata else ()
+    standard = strata.standard_of(plan.source.rules, past) if plan.source.strata else None
+    bin_s = questions.block_s(plan.source, profile.ttl_s, standard)
     return replace(
         rollout,
         before=pair,
@@ -58,6 +63,7 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
         bin_s=bin_s,
         baseline=_baseline(plan, ticked.answer),
         thresholds_ms=ticked.answer.quantiles_ms or {},
+        standard=standard,
         last_row_s=ticked.answer.newest_s,
         moved_at_s=ticked.at_s,
         bad_weights=exposures.of_lookback(plan.source.rules, ticked.answer.bins),
@@ -213,7 +219,8 @@ def _time_to_pass_s(
         return float("inf")
     per_bin = before.stable_events * _share_of_a_bin(plan, rollout)
     rate = before.stable_bad / before.stable_events
-    bins = judge.bins_to_pass(per_bin, rate, share, following, plan.source.risk)
+    least = questions.least_bins(plan, rollout)
+    bins = judge.bins_to_pass(per_bin, rate, share, following, plan.source.risk, least)
     return float("inf") if bins is None else bins * rollout.bin_s
 
 

@@ -10,6 +10,7 @@ from math import ceil, floor
 from shared.core import exposures, judge
 from shared.core.judge import Counts, Evidence
 from shared.core.model import Phase, Plan, Rollout
+from shared.core.risk import MIN_BINS
 from shared.core.shadow import SHADOW_RULES
 from shared.core.telemetry import Answer, Rule, Source, Standard
 
@@ -18,7 +19,8 @@ MAX_BINS = 240
 # A source that shows no new row for this many bins beyond its ingestion delay is late.
 QUIET_BINS = 5
 # Judge.md's block rule: a bin at least twice the TTL, and never under a minute.
-SHORTEST_BLOCK_S = 60
+SHORTEST_BLOCK_S, SHORTEST_STANDARD_BLOCK_S = 60, 30
+SHORTEST_BAKE_S = 180
 SAMPLES_BIN_S = 10
 # Judge.md, section 5: gauges are compared every 15 minutes; a day of them is looked back at.
 LEVEL_BIN_S, MAX_LEVEL_BINS = 900, 96
@@ -145,15 +147,28 @@ def lookback_bin_s(source: Source) -> int:
     return max(source.bin_s or SHORTEST_BLOCK_S, ceil(source.lookback_s / MAX_BINS))
 
 
-def block_s(source: Source, ttl_s: int) -> int:
-    """The bin length: the plan's, or max(1 minute, 2 x TTL) rounded up to a divisor of a day.
+def block_s(source: Source, ttl_s: int, standard: Standard | None = None) -> int:
+    """The bin length: the plan's, or twice the TTL but not too short, as a divisor of a day.
 
-    Blocks shorter than client caches live are not independent (judge.md, sections 3 and 9).
+    Blocks shorter than client caches live are not independent (judge.md, sections 3 and 9). Where
+    every rule's exposures are standardised, what blocks share is small, and half as long will do.
     """
     if source.bin_s is not None:
         return source.bin_s
-    least = max(SHORTEST_BLOCK_S, 2 * ttl_s)
+    known = standard.weights if standard else {}
+    alike = all(rule.name in known for rule in source.rules)
+    least = max(SHORTEST_STANDARD_BLOCK_S if alike else SHORTEST_BLOCK_S, 2 * ttl_s)
     return next((s for s in range(least, DAY_S) if DAY_S % s == 0), DAY_S)
+
+
+def least_bins(plan: Plan, rollout: Rollout) -> int:
+    """How many bins a step has at least before it passes: three, and three minutes of them.
+
+    Where the plan says how long a bin is, and where samples are replayed, three are enough.
+    """
+    if plan.source.bin_s or plan.steps[rollout.step].shadow:
+        return MIN_BINS
+    return max(MIN_BINS, ceil(SHORTEST_BAKE_S / rollout.bin_s))
 
 
 def read_up_to(rollout: Rollout) -> int:
@@ -168,7 +183,7 @@ def baseline(plan: Plan, answer: Answer) -> Mapping[str, Counts]:
 
 def step_bin_s(plan: Plan, rollout: Rollout, index: int) -> int:
     """The bin length of a step. Replayed samples hang on no cache, so theirs may be short."""
-    usual = block_s(plan.source, rollout.ttl_s)
+    usual = block_s(plan.source, rollout.ttl_s, rollout.standard)
     return min(usual, SAMPLES_BIN_S) if plan.steps[index].shadow else usual
 
 

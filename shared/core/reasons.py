@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.core import stats, words
-from shared.core.evidence import Evidence
+from shared.core.evidence import Counts, Evidence
 from shared.core.risk import Risk, bins_to_pass, fail_bound, pass_bound
-from shared.core.stats import Table
+from shared.core.stats import Profile, Table
 from shared.core.verdict import Route, Step, Weighing
 
-LEVEL = 0.05
+_LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def passes(looks: Sequence[Look], step: Step) -> str:
     shown = least.weighing
     if step.final:
         return words.quiet(shown.rule, _against(least, step), shown.step_bins)
-    often = _often(least.sealed.step_table)
+    often = _often(least.sealed.step, least.sealed.step_table)
     rests = words.over_blocks(shown.step_bins, words.arms(shown.step_counts, step.unit), often)
     return words.shown(shown.rule, *_claim(least, step), rests, len(looks) - 1)
 
@@ -78,16 +78,21 @@ def _against(look: Look, step: Step) -> str:
     if look.frozen > 0:
         return words.alone(look.every.step, look.frozen, step.unit)
     if look.recent and look.every.step.canary_events:
-        often = _often(look.every.step_table)
+        often = _often(look.every.step, look.every.step_table)
         return words.compared(look.every.step, often, f"{step.unit} in this step")
     shown = look.weighing
     often = words.times(shown.ratio, shown.ratio_low, shown.ratio_high)
     return words.compared(shown.counts, often, step.unit)
 
 
-def _often(table: Table) -> str:
-    seen = stats.profile(table)
-    return words.times(stats.best_ratio(seen), *stats.ratio_interval(seen, LEVEL))
+def ratio(counts: Counts, seen: Profile) -> tuple[float | None, float, float | None]:
+    """How much oftener the canary is bad, and the 95 % interval of that."""
+    stable = counts.stable_events, counts.stable_bad
+    return stats.ratio(seen, stable, (counts.canary_events, counts.canary_bad), _LEVEL)
+
+
+def _often(counts: Counts, table: Table) -> str:
+    return words.times(*ratio(counts, stats.profile(table)))
 
 
 def _weakest(looks: Sequence[Look], step: Step) -> Look:

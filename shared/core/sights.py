@@ -59,6 +59,7 @@ def look(
         final=rollout.wanted_percent == FULL and rollout.bake_since_s is not None,
         unit="samples" if shadow else "clients" if plan.source.client else "requests",
         bin_s=rollout.bin_s,
+        min_bins=questions.least_bins(plan, rollout),
         bake_max_s=0.0 if shadow else plan.steps[rollout.step].bake_max_s,
     )
     verdict = judge.weigh(
@@ -69,12 +70,17 @@ def look(
         objectives=rollout.objectives,
         margins=shadow.margins.by_rule() if shadow else {},
     )
-    told = before.verdict.lag_s if before.verdict else None
-    if replace(rollout, verdict=replace(verdict, lag_s=told)) == before:
-        return before, replace(verdict, lag_s=told)  # time alone is worth no history row
     verdict = replace(verdict, lag_s=lag_s(rollout, event.at_s))
-    after = replace(rollout, verdict=verdict)
-    return replace(after, advice=advice.given(plan, after, event.answer, event.levels)), verdict
+    if same_as_before(before, rollout, verdict):
+        return before, verdict
+    said = advice.given(plan, rollout, event.answer, event.levels)
+    return replace(rollout, verdict=verdict, advice=said), verdict
+
+
+def same_as_before(before: Rollout, learnt: Rollout, verdict: Verdict) -> bool:
+    """Whether a look has shown nothing new: that time passes is worth no history row."""
+    old = before.verdict
+    return old is not None and before == replace(learnt, verdict=replace(verdict, lag_s=old.lag_s))
 
 
 def lag_s(rollout: Rollout, at_s: float) -> float | None:

@@ -210,19 +210,26 @@ def ratio_interval(seen: Profile, level: float) -> tuple[float, float | None]:
     )
 
 
-def best_ratio(seen: Profile) -> float | None:
-    """The likeliest ratio: the vertex of the parabola through the best peak and its neighbours.
+def ratio(
+    seen: Profile, stable: tuple[float, float], canary: tuple[float, float], level: float
+) -> tuple[float | None, float, float | None]:
+    """The ratio to show beside rates, and its interval; the arms are (events, bad) in all.
 
-    It lies within every interval of the same table. None where the data name no ratio: without
-    bad events, or with all of them in one arm.
+    It is that of the rates, unless steps and daily cycles have moved it out of the interval: then
+    the likeliest one. None where an arm had nothing bad, so that only a bound is known.
     """
-    at = seen.peaks.index(max(seen.peaks))
-    if at in (0, len(THETAS) - 1):
-        return None
-    left, here, right = (math.log(theta) for theta in THETAS[at - 1 : at + 2])
-    rise = (seen.peaks[at] - seen.peaks[at - 1]) / (here - left)
-    fall = (seen.peaks[at] - seen.peaks[at + 1]) / (right - here)
-    return math.exp((left + here) / 2 + rise / (rise + fall) * (right - left) / 2)
+    low, high = ratio_interval(seen, level)
+    if not (stable[1] and canary[1] and canary[0]):
+        return None, low, high
+    plain = canary[1] * stable[0] / (stable[1] * canary[0])
+    if low <= plain and (high is None or plain <= high):
+        return plain, low, high
+    return _likeliest(seen), low, high
+
+
+def _likeliest(seen: Profile) -> float:
+    """The ratio with the best peak, which lies within every interval."""
+    return THETAS[seen.peaks.index(max(seen.peaks))]
 
 
 def effective(bad_rows: float, bad_items: float, rows: float, items: float) -> tuple[float, float]:

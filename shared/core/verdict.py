@@ -35,7 +35,7 @@ class Weighing:
     included; `step_counts`, `step_bins`: sealed bins of this step; `margin`: the ratio a pass must
     refute (None while none can be drawn); `over`: against the frozen objective, at 100 % only;
     `ratio_low`, `ratio_high`: 95 % interval of canary over stable in the rollout, None when open;
-    `ratio`: the likeliest within it, None where the data name none.
+    `ratio`: that of the rates, within it; None where an arm had nothing bad.
     """
 
     rule: str

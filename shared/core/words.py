@@ -9,6 +9,8 @@ from shared.core.evidence import Counts
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _TENTHS_BELOW = 10
+# The smallest ratio that is told apart says nothing as a lower bound.
+_NO_BOUND = 0.02
 
 
 def percent(rate: float) -> str:
@@ -48,18 +50,18 @@ def alone(counts: Counts, objective: float, unit: str) -> str:
 def times(
     ratio: float | None, low: float, high: float | None, often: str = " times as often"
 ) -> str:
-    """The likeliest ratio with its interval: "2.1 times as often (1.3 to 3.5)"; empty if unknown.
+    """The ratio with its interval: "2.1 times as often (1.3 to 3.5)"; empty if unknown.
 
-    Where the data name no likeliest, as when an arm had nothing bad, a bound alone is said.
+    Where there is no ratio, since an arm had nothing bad, a bound alone is said.
     """
     if high is None:
-        bounds = f"at least {low:g}" if low else ""
+        bounds = f"at least {low:g}" if low > _NO_BOUND else ""
     else:
-        bounds = f"{low:g} to {high:g}" if low else f"at most {high:g}"
+        bounds = f"{low:g} to {high:g}" if low > _NO_BOUND else f"at most {high:g}"
     if ratio is None:
         return f"{bounds}{often}" if bounds else ""
-    likeliest = f"{ratio:.0f}" if ratio >= _TENTHS_BELOW else f"{ratio:.1f}"
-    return f"{likeliest}{often}{f' ({bounds})' if bounds else ''}"
+    shown = f"{ratio:.0f}" if ratio >= _TENTHS_BELOW else f"{ratio:.1f}"
+    return f"{shown}{often}{f' ({bounds})' if bounds else ''}"
 
 
 def compared(counts: Counts, often: str, unit: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from shared.core.model import Phase, Rollout
 from shared.core.stats import EMPTY_TABLE
 from shared.tables import packed, unpacked
 from tests.given import plan
+from tests.weighed import one
 
 BINS = [Counts(5400 + n, 54 + n % 7, 600 - n, 6 + n % 3) for n in range(150)]
 CELLS = st.floats(allow_nan=False, allow_infinity=False)
@@ -56,12 +58,23 @@ def test_a_record_comes_back_as_it_was_and_takes_less_room_than_lists_of_numbers
 
 def test_a_record_of_an_older_version_is_read() -> None:
     """Lists of numbers, and nothing of what was added since."""
-    rollout = baking(weighed(30, BINS[:36]))
-    old = json.loads(record.ROLLOUTS.dump_json(rollout))
-    for name in ("thresholds_ms", "advice"):
-        del old[name]
+    new = weighed(30, BINS[:36])
+    verdict = one(new)[0]
+    old = json.loads(record.ROLLOUTS.dump_json(replace(baking(new), verdict=verdict)))
+    for where, names in (
+        (old, ("thresholds_ms", "advice")),
+        (old["evidence"]["rule-0"], ("rollout_bins",)),
+        (old["verdict"], ("pass_needed", "lag_s", "unit")),
+        (old["verdict"]["weighings"][0], ("ratio", "rollout_bins")),
+    ):
+        for name in names:
+            del where[name]
 
-    assert record.rollout_from_json(json.dumps(old)) == rollout
+    read = record.rollout_from_json(json.dumps(old))
+
+    assert read.evidence == {"rule-0": replace(new, rollout_bins=0)}
+    assert read.verdict is not None
+    assert read.verdict.weighings == (replace(verdict.weighings[0], ratio=None, rollout_bins=0),)
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_harm_fails_and_says_why() -> None:
     assert verdict.worse >= verdict.needed == math.log(100)
     assert verdict.sentence == (
         "errors: the canary fails 5.0 % of requests (180 of 3600), stable 1.0 % (324 of 32400): "
-        "4.9 times as often (3 to 10); evidence that it is worse 12.7 of 4.6 needed"
+        "5.0 times as often (3 to 10); evidence that it is worse 12.7 of 4.6 needed"
     )
     assert shown.ratio_low > 1
     assert not shown.passed

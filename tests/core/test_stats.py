@@ -132,22 +132,41 @@ def test_ratios_too_unlikely_to_add_a_digit_are_left_out_unseen(scale: int, marg
     assert stats.log_e_ok(stats.profile(sharp), margin) == near(expected)
 
 
-@pytest.mark.parametrize("ratio", [0.5, 0.7, 1.0, 1.37, 2.2, 5.0, 12.0])
-def test_the_best_ratio_is_what_the_data_say_and_lies_in_their_interval(ratio: float) -> None:
-    """Between the grid's points, too: within a tenth of the rates' own ratio."""
+@pytest.mark.parametrize("ratio", [0.3, 0.7, 1.0, 1.37, 2.2, 5.0, 12.0])
+def test_the_ratio_shown_is_that_of_the_rates_and_lies_in_its_interval(ratio: float) -> None:
+    """Whoever divides the rates beside it gets the same."""
     seen = stats.profile(stats.log_likelihoods(10_000, 100, 10_000, 100 * ratio))
-    best, (low, high) = stats.best_ratio(seen), stats.ratio_interval(seen, 0.05)
-    assert best == pytest.approx(ratio, rel=0.1)
+    shown, low, high = stats.ratio(seen, (10_000, 100), (10_000, 100 * ratio), 0.05)
+    assert shown == pytest.approx(ratio)
     assert low < ratio < (high or math.inf)
-    assert low <= (best or 0) <= (high or math.inf)
+    assert (low, high) == stats.ratio_interval(seen, 0.05)
 
 
-@pytest.mark.parametrize("seen", [(900, 0, 100, 0), (900, 9, 100, 0), (900, 0, 100, 9)])
-def test_no_best_ratio_is_named_where_an_arm_has_no_bad_event(
-    seen: tuple[float, float, float, float],
-) -> None:
-    """Nothing bad, or all of it in one arm: the likelihood has no peak within the grid."""
-    assert stats.best_ratio(stats.profile(stats.log_likelihoods(*seen))) is None
+@pytest.mark.parametrize("turned", [False, True], ids=["share grows", "share shrinks"])
+def test_a_ratio_that_steps_have_distorted_is_the_likeliest_instead(turned: bool) -> None:
+    """Both arms are alike at 1 % and at 50 %, but failures were common at one of them only."""
+    rates = (0.1, 0.001) if turned else (0.001, 0.1)
+    bins = [(9900, 9900 * rates[0], 100, 100 * rates[0]), (5000, 5000 * rates[1]) * 2] * 20
+    table, sums = (
+        total_table([list(each) for each in bins]),
+        [sum(each) for each in zip(*bins, strict=True)],
+    )
+    plain = sums[3] * sums[0] / (sums[1] * sums[2])
+    shown, low, high = stats.ratio(
+        stats.profile(table), (sums[0], sums[1]), (sums[2], sums[3]), 0.05
+    )
+    assert plain < 0.5 or plain > 1.8
+    assert shown == 1
+    assert low <= 1 <= (high or math.inf)
+
+
+@pytest.mark.parametrize("bad", [(0, 0), (9, 0), (0, 9)])
+def test_no_ratio_is_shown_where_an_arm_has_no_bad_event(bad: tuple[float, float]) -> None:
+    """Nothing bad, or all of it in one arm: a bound is all that is known."""
+    seen = stats.profile(stats.log_likelihoods(900, bad[0], 100, bad[1]))
+    shown, low, high = stats.ratio(seen, (900, bad[0]), (100, bad[1]), 0.05)
+    assert shown is None
+    assert (low > 1 or high is None) if bad[1] else low == 0
 
 
 def test_fractional_counts_lie_between_their_whole_neighbours() -> None:

@@ -31,7 +31,7 @@ def told(of: dict[str, Any]) -> Told:
     ("verdict", "said"),
     [
         (PASS, "errors 1.0 (0.6 to 1.5), no harm 6.9 of 3.7 needed"),
-        (FAIL, "errors 4.9 (3 to 10), harm 12.7 of 4.6 needed"),
+        (FAIL, "errors 5.0 (3 to 10), harm 12.7 of 4.6 needed"),
         (FINAL, "errors no ratio, above objective -68.2 of 4.6 needed"),
         (WATCHING, "errors 1.0 (0.6 to 1.75), harm -4.2 of 4.6 needed"),
     ],
