@@ -27,7 +27,10 @@ BY_NAME: dict[str, TypeAdapter[Event]] = {kind.__name__: TypeAdapter(kind) for k
 
 
 TABLES, SHARE_TABLES = ("rollout_table", "step_table"), ("share_table",)
-BUT_TABLES: Final = {"evidence": {"__all__": set(TABLES)}, "attendance": set(SHARE_TABLES)}
+BUT_TABLES: Final[dict[str, Any]] = {
+    "evidence": {"__all__": set(TABLES)},
+    "attendance": set(SHARE_TABLES),
+}
 
 
 def plan_to_json(plan: Plan) -> str:

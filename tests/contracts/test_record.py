@@ -13,6 +13,7 @@ from shared import record
 from shared.cloud import rows
 from shared.cloud.pieces import joined
 from shared.core import judge
+from shared.core.attendance import Attendance
 from shared.core.judge import Counts, Evidence
 from shared.core.model import Phase, Rollout
 from shared.core.stats import EMPTY_TABLE
@@ -45,13 +46,15 @@ def test_a_table_comes_back_to_the_bit(cells: list[float]) -> None:
 
 def test_a_record_comes_back_as_it_was_and_takes_less_room_than_lists_of_numbers() -> None:
     """One text for a table, none for a table of zeros; a rule takes less than two thirds."""
-    rollout = baking(judge.start_step(weighed(30, BINS[:36]), 30))
+    there = Attendance(30, share_table=weighed(30).rollout_table)
+    rollout = replace(baking(judge.start_step(weighed(30, BINS[:36]), 30)), attendance=there)
 
     text = record.rollout_to_json(rollout)
 
     assert record.rollout_from_json(text) == rollout
     [written] = json.loads(text)["evidence"].values()
     assert len(written["rollout_table"]) == 4 * math.ceil(340 * 8 / 3)
+    assert len(json.loads(text)["attendance"]["share_table"]) == len(written["rollout_table"])
     assert written["step_table"] == ""
     assert len(text) < 2 / 3 * len(record.ROLLOUTS.dump_json(rollout))
 
