@@ -31,9 +31,6 @@ BUT_TABLES: Final[dict[str, Any]] = {
     "evidence": {"__all__": set(TABLES)},
     "attendance": set(SHARE_TABLES),
 }
-    "evidence": {"__all__": set(TABLES)},
-    "attendance": set(SHARE_TABLES),
-}
 
 
 def plan_to_json(plan: Plan) -> str:

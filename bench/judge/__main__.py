@@ -16,11 +16,11 @@ from typing import Final
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from bench.judge import rollouts, tables, wald
+from bench.judge import rollouts, tables, tried, wald
 from bench.judge.tables import Table
 
 _WORLDS: Final = ("iid", "dns")
-_SECTIONS: Final = ("aa", "worse", "wald")
+_SECTIONS: Final = ("aa", "worse", "wald", "tried")
 
 
 def main() -> None:
@@ -74,6 +74,9 @@ def _tables(asked: argparse.Namespace, console: Console) -> list[Table]:
         found += tables.of_rollouts(_all("rollouts", rollouts.run, tasks, asked.jobs, console))
     if bounds:
         found.append(tables.of_bounds(_all("bounds", wald.run, bounds, asked.jobs, console)))
+    if "tried" in sections and not asked.world:
+        lines = tried.tasks(asked.replicates)
+        found.append(tried.table(_all("tried", rollouts.run, lines, asked.jobs, console)))
     return found
 
 

@@ -15,11 +15,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.judge.rises import Floats, rise
 from shared.core.judge import Risk
 from shared.core.risk import MIN_BINS, fail_bound, pass_bound
 from shared.core.stats import RHOS, THETAS
 
-type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
 
 ROLLBACK: Final = -1
@@ -35,9 +35,6 @@ _WORSE = np.array((0.0,) * 7 + (
 ))
 # fmt: on
 _SMALLER_RATES = np.array([1 / 64, 1 / 16, 1 / 8, 1 / 4, 1 / 2])
-_SHIFT, _HUGE = 6, 20_000
-_lgamma = np.vectorize(math.lgamma, otypes=[float])
-_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 _LEAST_BAD, _DEAD_BAD, _DEAD_BINS = 3, 30, 2
 
 
@@ -60,45 +57,6 @@ class Looked:
     absolute: Floats
     margin: Floats
     verdict: Ints
-
-
-def rise(start: Floats, count: Floats) -> Floats:
-    """The log of x (x + 1) ... (x + count - 1), by Stirling's series beyond x + 6.
-
-    `start` > 0 has shape (R, ...), `count` >= 0 has shape (R,). Where rounding would pass 1e-10 the
-    product's own function takes over, so that both round alike.
-    """
-    end = start + count.reshape(-1, *(1,) * (start.ndim - 1))
-    risen = _risen(start, end)
-    huge = count > _HUGE
-    if huge.any():
-        risen[huge] = _lgamma(end[huge]) - _lgamma(start[huge])
-    return risen
-
-
-def _risen(start: Floats, end: Floats) -> Floats:
-    high, low = end + _SHIFT, start + _SHIFT
-    grown = (high - 0.5) * np.log(high) - (low - 0.5) * np.log(low) - (high - low)
-    lifted: Floats = grown + _series(high) - _series(low)
-    return lifted + np.log(_shifted(start) / _shifted(end))
-
-
-def _series(x: Floats) -> Floats:
-    inverse = 1 / x
-    square = inverse * inverse
-    total = np.full_like(x, _STIRLING[-1])
-    for term in _STIRLING[-2::-1]:
-        total *= square
-        total += term
-    total *= inverse
-    return total
-
-
-def _shifted(x: Floats) -> Floats:
-    """The factors x (x + 1) ... (x + 5), taken in pairs from both ends."""
-    ends = x * (x + (_SHIFT - 1))
-    product: Floats = ends * (ends + 4) * (ends + 6)
-    return product
 
 
 def log_likelihoods(bins: Bins, rhos: tuple[float, ...] = RHOS) -> Floats:
@@ -135,13 +93,16 @@ def _spoken(bins: Bins, rhos: tuple[float, ...]) -> Floats:
     return table
 
 
-def summed(table: Floats) -> tuple[Floats, Floats]:
-    """Per theta, shape (R, 20): the mixture over rho and the best rho, both as logs."""
+def summed(table: Floats, unclustered: float = 0.5) -> tuple[Floats, Floats]:
+    """Per theta, shape (R, 20): the mixture over rho and the best rho, both as logs.
+
+    `unclustered` is the prior weight of rho = 0; the rest is even on the other values.
+    """
     others = table.shape[2] - 1
-    prior = np.full(others + 1, math.log(0.5 / others)) if others else np.zeros(1)
-    if others:
-        prior[0] = math.log(0.5)
-    return _log_sum_exp(table + prior), table.max(axis=-1)
+    prior = (
+        np.array([unclustered] + [(1 - unclustered) / others] * others) if others else np.ones(1)
+    )
+    return _log_sum_exp(table + np.log(prior)), table.max(axis=-1)
 
 
 def _log_sum_exp(values: Floats) -> Floats:
@@ -194,10 +155,10 @@ class Engine:
     """The state of R rollouts under one risk; `steps` is how many steps are judged.
 
     With `block` > 1 so many bins are one block, judged also while it grows; a new weight closes it.
-    No pass comes before `least_bins` bins of a step.
+    No pass comes before `least_bins` bins of a step. `unclustered` is the prior weight of rho = 0.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a judge is made of
         self,
         runs: int,
         *,
@@ -206,9 +167,10 @@ class Engine:
         rhos: tuple[float, ...] = RHOS,
         block: int = 1,
         least_bins: int = MIN_BINS,
+        unclustered: float = 0.5,
     ) -> None:
         self._risk, self._steps, self._rhos, self._block = risk, steps, rhos, block
-        self._least_bins = least_bins
+        self._least_bins, self._unclustered = least_bins, unclustered
         self._rollout = np.zeros((runs, _THETAS.size, len(rhos)))
         self._step = np.zeros_like(self._rollout)
         empty = summed(self._rollout)
@@ -273,7 +235,7 @@ class Engine:
         both = (self._rollout, self._rollout_sums), (self._step, self._step_sums)
         for kept, sums in both:
             kept[loud] += tables
-            sums[0][loud], sums[1][loud] = summed(kept[loud])
+            sums[0][loud], sums[1][loud] = summed(kept[loud], self._unclustered)
 
     def _close(self, runs: Ints) -> None:
         self._open[runs] = self._open_bins[runs] = 0

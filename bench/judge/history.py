@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.random import Generator
 
-from bench.judge.engine import Floats, Ints
+from bench.judge.engine import Ints
+from bench.judge.rises import Floats
 from shared.core import strata
 
 REGIONS: Final = 30

@@ -17,8 +17,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from bench.judge.engine import CONTINUE, PASS, ROLLBACK, Bins, Floats, Ints
+from bench.judge.engine import CONTINUE, PASS, ROLLBACK, Bins, Ints
 from bench.judge.kayenta import Label, classify
+from bench.judge.rises import Floats
 
 _BAKE_MINUTES: Final = 10
 _FAILURE_LIMIT: Final = 3

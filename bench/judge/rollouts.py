@@ -18,8 +18,9 @@ from typing import Final
 import numpy as np
 
 from bench.judge import peers, worlds
-from bench.judge.engine import BINOMIAL, CONTINUE, PASS, Engine, Floats, Ints
+from bench.judge.engine import BINOMIAL, CONTINUE, PASS, Engine, Ints
 from bench.judge.peers import Judge
+from bench.judge.rises import Floats
 from bench.judge.worlds import Cell, Unit
 from shared.core.judge import Risk
 from shared.core.risk import MIN_BINS
@@ -33,6 +34,8 @@ _DEFAULT: Final = Risk()
 _STRICT: Final = Risk(inflation=0.25)
 _PLAIN: Final = Risk(inflation=0.25, worse_than=1.0)
 _SEED: Final = 7
+# Tried, and not worth its price where there are none; shown in a table of its own.
+LIKELY_CLUSTERS: Final = "clusters likely"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Setup:
     unit: Unit = "by_request"
     risk: Risk = _DEFAULT
     rhos: tuple[float, ...] = RHOS
+    unclustered: float = 0.5
 
 
 OURS: Final[dict[str, Setup]] = {
@@ -52,6 +56,7 @@ OURS: Final[dict[str, Setup]] = {
     "strict (h .25)": Setup(risk=_STRICT),
     "strict, client unit, strata": Setup("standardised_by_client", _STRICT),
     "binomial e-process": Setup(risk=_PLAIN, rhos=BINOMIAL),
+    LIKELY_CLUSTERS: Setup(unclustered=0.1),
 }
 PEERS: Final[dict[str, Callable[[int, float], Judge]]] = {
     "Kayenta": peers.Kayenta,
@@ -130,6 +135,8 @@ def _cells(world: str, section: str) -> Iterator[Cell]:
 
 def _judged(cell: Cell, judge: str) -> bool:
     """Units and strata differ in the clustered world only; peers know no TTL."""
+    if judge == LIKELY_CLUSTERS:
+        return False
     if cell.ttl_s in _SHORT_TTLS_S:
         return judge in _OF_SHORT_TTLS
     return cell.world == "dns" or judge not in OURS or OURS[judge].unit == "by_request"
@@ -147,6 +154,7 @@ def _judge(task: Task) -> Judge:
         rhos=setup.rhos,
         block=task.block,
         least_bins=least,
+        unclustered=setup.unclustered,
     )
 
 

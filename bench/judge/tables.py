@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 from rich.table import Table as Shown
 
-from bench.judge.engine import CONTINUE, PASS, ROLLBACK, Floats
+from bench.judge.engine import CONTINUE, PASS, ROLLBACK
+from bench.judge.rises import Floats
 from bench.judge.rollouts import JUDGES, Outcome, Task
 from bench.judge.wald import Bound, Distance
 from bench.judge.worlds import Cell
@@ -70,16 +71,16 @@ def of_rollouts(outcomes: Outcomes) -> list[Table]:
     tables = [_headline(even, worse)]
     if even:
         tables += [
-            _grid("A/A: false rollback", even, lambda found: _share(found, ROLLBACK)),
-            _grid("A/A: minutes to promotion", even, lambda found: _minutes(found, PASS)),
-            _grid("A/A: undecided after 24 hours", even, lambda found: _share(found, CONTINUE)),
+            _grid("A/A: false rollback", even, lambda found: share(found, ROLLBACK)),
+            _grid("A/A: minutes to promotion", even, lambda found: minutes(found, PASS)),
+            _grid("A/A: undecided after 24 hours", even, lambda found: share(found, CONTINUE)),
         ]
     if worse:
         tables += [
-            _grid("Worse: promoted (missed)", worse, lambda found: _share(found, PASS)),
-            _grid("Worse: minutes to rollback", worse, lambda found: _minutes(found, ROLLBACK)),
+            _grid("Worse: promoted (missed)", worse, lambda found: share(found, PASS)),
+            _grid("Worse: minutes to rollback", worse, lambda found: minutes(found, ROLLBACK)),
             _grid("Worse: excess bad requests within 4 hours", worse, _harm),
-            _grid("Worse: undecided after 24 hours", worse, lambda found: _share(found, CONTINUE)),
+            _grid("Worse: undecided after 24 hours", worse, lambda found: share(found, CONTINUE)),
         ]
     return tables
 
@@ -105,7 +106,7 @@ def _grid(title: str, outcomes: Outcomes, told: Callable[[Outcome], str]) -> Tab
     by_place = {(task.cell, task.judge): found for task, found in outcomes.items()}
     rows = [
         [
-            _named(cell),
+            named(cell),
             *(told(by_place[cell, judge]) if (cell, judge) in by_place else "" for judge in judges),
         ]
         for cell in cells
@@ -113,10 +114,12 @@ def _grid(title: str, outcomes: Outcomes, told: Callable[[Outcome], str]) -> Tab
     return Table(title, ["world, rps, rate", *judges], rows)
 
 
-def _named(cell: Cell) -> str:
+def named(cell: Cell) -> str:
+    """A cell as the tables call it."""
     ratio = "" if cell.ratio == 1 else f", x{cell.ratio:g}"
     ttl = "" if cell.ttl_s == 60 else f" TTL {cell.ttl_s} s"  # noqa: PLR2004  # the usual minute
-    return f"{cell.world}{ttl}, {cell.rps:g}, {cell.rate:.1%}{ratio}"
+    twist = f", {cell.twist}" if cell.twist else ""
+    return f"{cell.world}{ttl}{twist}, {cell.rps:g}, {cell.rate:.1%}{ratio}"
 
 
 def _percent(hits: int, of: int) -> str:
@@ -124,11 +127,13 @@ def _percent(hits: int, of: int) -> str:
     return f"{100 * hits / of:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def _share(found: Outcome, verdict: int) -> str:
+def share(found: Outcome, verdict: int) -> str:
+    """How many ended so, with its interval."""
     return _percent(int((found.verdict == verdict).sum()), len(found.verdict))
 
 
-def _minutes(found: Outcome, verdict: int) -> str:
+def minutes(found: Outcome, verdict: int) -> str:
+    """The median minutes to such an end, with its interval; a dash where there was none."""
     decided = found.minutes[found.verdict == verdict]
     if not decided.size:
         return "-"

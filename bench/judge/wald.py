@@ -15,15 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from bench.judge.engine import (
-    BINOMIAL,
-    Bins,
-    Floats,
-    log_e_ok,
-    log_e_worse,
-    log_likelihoods,
-    summed,
-)
+from bench.judge.engine import BINOMIAL, Bins, log_e_ok, log_e_worse, log_likelihoods, summed
+from bench.judge.rises import Floats
 from shared.core.judge import Risk
 from shared.core.risk import fail_bound, pass_bound
 from shared.core.stats import RHOS

@@ -11,6 +11,8 @@
    shorter one a tick is half a TTL and every cluster has a phase of its own.
 4. The rate of a cell is the stable arm's mean outside bursts; no cluster fails more than always.
 5. Given the arms, everything is Poisson.
+6. Two twists: a *heavy group* of 3 % of the traffic (an office, a partner) fails 20 times as often
+   and keeps its arm for good, known to the past or new; or the strata have *changed* since.
 
 Both worlds are harsher or kinder than any real service; what they prove is about the judges only.
 """
@@ -23,9 +25,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from bench.judge import history
-from bench.judge.engine import Bins, Floats, Ints
+from bench.judge.engine import Bins, Ints
+from bench.judge.rises import Floats
 
 type Unit = Literal["by_request", "by_client", "standardised", "standardised_by_client"]
+
+type Twist = Literal["", "heavy group", "new heavy group", "strata changed"]
 
 HOURS: Final = 24
 _MINUTE_S: Final = 60
@@ -33,6 +38,7 @@ _CLUSTERS, _ZIPF, _STUCK, _STUCK_MINUTES = 150, 0.8, 15, 120
 _STORM_SHARE, _STORM_SIZE, _STORM_MINUTES = 0.3, 12, 2
 _BURST, _BURST_MINUTES, _BURST_EVERY = 8.0, 5, 120
 _TRAFFIC_CYCLE, _RATE_CYCLE = 0.5, 0.3
+_HEAVY_SIZE, _HEAVY_TIMES, _HEAVY_MOST = 0.03, 20, 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Cell:
     rate: float
     ratio: float = 1.0
     ttl_s: int = _MINUTE_S
+    twist: Twist = ""
 
     @property
     def tick_s(self) -> float:
@@ -129,14 +136,23 @@ class _Clustered:
         self._on_canary = np.zeros((runs, _CLUSTERS), dtype=bool)
         self._storm_ticks = round(_STORM_MINUTES / self._minutes)
         self._to_come = np.zeros((self._storm_ticks, runs, _CLUSTERS), dtype=np.int64)
-        self._weights = self._learnt(runs) if unit.startswith("standardised") else None
+        past = self._rates.copy()
+        self._heavy = np.flatnonzero(
+            (np.arange(_CLUSTERS) == np.abs(self._sizes - _HEAVY_SIZE).argmin())
+            & cell.twist.endswith("heavy group")
+        )
+        self._rates[:, self._heavy] = min(_HEAVY_MOST, _HEAVY_TIMES * cell.rate)
+        known = past if cell.twist == "new heavy group" else self._rates
+        self._weights = self._learnt(known) if unit.startswith("standardised") else None
 
-    def _learnt(self, runs: int) -> Floats:
-        """What the past of its region makes of each cluster."""
-        of = history.regions(runs, _CLUSTERS, self._rng)
+    def _learnt(self, rates: Floats) -> Floats:
+        """What the past of its region, with these rates, makes of each cluster."""
+        of = history.regions(len(rates), _CLUSTERS, self._rng)
         load = _MINUTE_S * self._cell.rps * self._sizes
         storms = _STORM_SHARE, _STORM_SIZE
-        return history.weights(of, load, self._rates, storms, self._rng)[int(self._by_client)]
+        found = history.weights(of, load, rates, storms, self._rng)[int(self._by_client)]
+        changed = self._cell.twist == "strata changed"
+        return self._rng.permuted(found, axis=1) if changed else found
 
     def tick(self, at: int, runs: Ints, shares: Floats) -> Tick:
         on_canary = self._arms(at, runs, shares)
@@ -170,6 +186,7 @@ class _Clustered:
         again = ((at + self._phase[runs]) % self._ttl_ticks == 0) | (at == 0)
         rarely = ((at + self._stuck_phase[runs]) % self._stuck_ticks == 0) | (at == 0)
         np.put_along_axis(again, self._stuck[runs], rarely, axis=1)
+        again[:, self._heavy] = at == 0
         now: NDArray[np.bool_] = np.where(again, drawn, before)
         self._on_canary[runs] = now
         return now
