@@ -1,7 +1,7 @@
 """`python -m bench.judge [REPLICATES]`: simulate, show the tables, write them as Markdown.
 
-REPLICATES rollouts in each A/A cell (400 unless said), half as many in each cell of a worse release
-and for each of Wald's bounds. 400 take about four minutes of one core; time grows in proportion.
+REPLICATES rollouts in each A/A cell (200 unless said), half as many in each cell of a worse release
+and for each of Wald's bounds. 200 take eight minutes of two cores; time grows in proportion.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.judge", description=__doc__)
-    parser.add_argument("replicates", nargs="?", type=int, default=400)
+    parser.add_argument("replicates", nargs="?", type=int, default=200)
     parser.add_argument("--world", choices=_WORLDS, help="only this world")
     parser.add_argument("--section", choices=_SECTIONS, help="only this part")
     parser.add_argument("--block", type=int, default=0, help="seconds of one block of ours")
