@@ -161,7 +161,8 @@ def _headline(even: Outcomes, worse: Outcomes) -> Table:
         for world in dict.fromkeys(task.cell.world for task in outcomes):
             head.append(f"{words}, {world}")
             columns.append((outcomes, world, verdict))
-    rows = [[judge, *(_pooled(*column, judge) for column in columns)] for judge in JUDGES]
+    judged = [each for each in JUDGES if any(task.judge == each for task in (*even, *worse))]
+    rows = [[judge, *(_pooled(*column, judge) for column in columns)] for judge in judged]
     return Table("Headline: all cells of a world, and the worst", head, rows)
 
 
