@@ -2,10 +2,11 @@
 
 1. Clusters live in 30 regions, five to a region, and only the region is known: as a service knows
    its clients' city, not their resolver.
-2. The past is one day before the start, in two halves, without bursts: they strike all alike.
+2. The past is some hours before the start, in two halves, without bursts: they strike all alike.
 3. The weights are `shared.core.strata`'s own, one fit a rollout.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,19 @@ from bench.judge.rises import Floats
 from shared.core import strata
 
 REGIONS: Final = 30
-_HOURS: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Stable's means: load by cluster and minute (clusters,), rates (runs, clusters).
+
+    `storms` are the share of failures that come in retry storms, and how many come in one.
+    """
+
+    load: Floats
+    rates: Floats
+    storms: tuple[float, int]
+    hours: float
 
 
 def regions(runs: int, clusters: int, rng: Generator) -> Ints:
@@ -25,16 +38,10 @@ def regions(runs: int, clusters: int, rng: Generator) -> Ints:
     return rng.permuted(even, axis=1)
 
 
-def weights(
-    of: Ints, load_per_minute: Floats, rates: Floats, storms: tuple[float, int], rng: Generator
-) -> tuple[Floats, Floats]:
-    """Each cluster's weight by request and by client, shape (runs, clusters).
-
-    `load_per_minute` (clusters,) and `rates` (runs, clusters) are stable's means; `storms` are the
-    share of failures that come in retry storms, and how many come in one on average.
-    """
-    events = load_per_minute * 60 * _HOURS / 2
-    halves = [_half(events * rates, storms, rng) for _ in range(2)]
+def weights(of: Ints, past: Past, rng: Generator) -> tuple[Floats, Floats]:
+    """Each cluster's weight by request and by client, shape (runs, clusters)."""
+    events = past.load * 60 * past.hours / 2
+    halves = [_half(events * past.rates, past.storms, rng) for _ in range(2)]
     found = np.ones((2, *of.shape))
     for unit in range(2):
         for run, region in enumerate(of):

@@ -14,6 +14,7 @@ from bench.judge.worlds import Cell, Twist
 
 _RICH: Final = Cell("dns", 1000, 0.05)
 _LEVELS: Final = ((10, 0.01), (100, 0.01), (1000, 0.01))
+_HOUR: Final = Cell("dns", 1000, 0.01, twist="an hour's past")
 _TWISTS: Final[dict[Twist, tuple[str, ...]]] = {
     "heavy group": ("client unit", "strata", "client unit, strata"),
     "new heavy group": ("client unit", "client unit, strata"),
@@ -31,14 +32,13 @@ def _lines() -> Iterator[tuple[Cell, str, int]]:
     for cell in (replace(_RICH, ttl_s=30), Cell("dns", 1000, 0.01, 2, 30)):
         for judge in ("ours", "client unit, strata"):
             yield from ((cell, judge, block_s) for block_s in _BLOCKS_S)
-    for world in ("iid", "dns"):
-        for ratio in (1, 2, 5):
-            for judge in ("ours", LIKELY_CLUSTERS):
-                yield Cell(world, 100, 0.01, ratio), judge, 0
+    usual = [Cell(world, 100, 0.01, ratio) for world in ("iid", "dns") for ratio in (1, 2, 5)]
+    hour = [replace(_HOUR, rps=rps, ratio=ratio) for rps in (100, 1000) for ratio in (1, 2)]
+    yield from ((cell, judge, 0) for cell in usual for judge in ("ours", LIKELY_CLUSTERS))
+    yield from ((cell, judge, 0) for cell in hour for judge in ("strata", "client unit, strata"))
     for twist, judges in _TWISTS.items():
-        for rps, rate in _LEVELS:
-            for judge in judges:
-                yield Cell("dns", rps, rate, twist=twist), judge, 0
+        cells = [Cell("dns", rps, rate, twist=twist) for rps, rate in _LEVELS]
+        yield from ((cell, judge, 0) for cell in cells for judge in judges)
 
 
 def table(outcomes: Mapping[Task, Outcome]) -> Table:

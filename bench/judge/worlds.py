@@ -11,8 +11,9 @@
    shorter one a tick is half a TTL and every cluster has a phase of its own.
 4. The rate of a cell is the stable arm's mean outside bursts; no cluster fails more than always.
 5. Given the arms, everything is Poisson.
-6. Two twists: a *heavy group* of 3 % of the traffic (an office, a partner) fails 20 times as often
-   and keeps its arm for good, known to the past or new; or the strata have *changed* since.
+6. Twists: a *heavy group* of 3 % of the traffic (an office, a partner) fails 20 times as often and
+   keeps its arm for good, known to the past or new; the strata have *changed* since their past; or
+   that past is an *hour's* only, where otherwise it is a day's.
 
 Both worlds are harsher or kinder than any real service; what they prove is about the judges only.
 """
@@ -30,7 +31,7 @@ from bench.judge.rises import Floats
 
 type Unit = Literal["by_request", "by_client", "standardised", "standardised_by_client"]
 
-type Twist = Literal["", "heavy group", "new heavy group", "strata changed"]
+type Twist = Literal["", "heavy group", "new heavy group", "strata changed", "an hour's past"]
 
 HOURS: Final = 24
 _MINUTE_S: Final = 60
@@ -148,9 +149,10 @@ class _Clustered:
     def _learnt(self, rates: Floats) -> Floats:
         """What the past of its region, with these rates, makes of each cluster."""
         of = history.regions(len(rates), _CLUSTERS, self._rng)
+        hours = 1.0 if self._cell.twist == "an hour's past" else HOURS
         load = _MINUTE_S * self._cell.rps * self._sizes
-        storms = _STORM_SHARE, _STORM_SIZE
-        found = history.weights(of, load, rates, storms, self._rng)[int(self._by_client)]
+        past = history.Past(load, rates, (_STORM_SHARE, _STORM_SIZE), hours)
+        found = history.weights(of, past, self._rng)[int(self._by_client)]
         changed = self._cell.twist == "strata changed"
         return self._rng.permuted(found, axis=1) if changed else found
 
