@@ -116,10 +116,11 @@ def _seen(question: Question, arms: Mapping[str, Arm], bins: Bins) -> Answer:
 
 def _arm(question: Question, row: Row) -> Arm:
     limits = {rule.name: _told(row[f"quantile_{n}"]) for n, rule in kql.quantiles(question)}
+    lag_s, bad_lag_s = _told(row["lag_s"]), _told(row["bad_lag_s"])
     found = Arm(
         rows=whole(row["row_count"]),
         newest_s=_time_s(row["newest"]),
-        lag_s=_told(row["lag_s"]),
+        lag_s=None if lag_s is None else max(lag_s, bad_lag_s or 0.0),
         keyless=whole(row["keyless"]) if question.source.client else 0,
         quantiles_ms={name: limit for name, limit in limits.items() if limit is not None},
     )

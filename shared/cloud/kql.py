@@ -84,11 +84,15 @@ def _bins(question: Question, number: int) -> str:
 
 
 def _arms(question: Question, number: int) -> str:
-    """How each arm is seen at all: how late its rows are, which are unlabelled or keyless."""
+    """How each arm is seen at all: how late its rows are, which are unlabelled or keyless.
+
+    Few rows are bad, and those of requests that hang come last: their lag stands by itself.
+    """
     found = {
         "row_count": "count()",
         "newest": "max(TimeGenerated)",
         "lag_s": "percentile(lag_s, 99)",
+        "bad_lag_s": "percentile(iff(bad, lag_s, real(null)), 99)",
     }
     if question.source.client:
         found["keyless"] = f"countif(isempty({client_key(question.source.client)}))"
@@ -98,7 +102,9 @@ def _arms(question: Question, number: int) -> str:
         )
     unlabelled = question.source.role is not None
     return f"""{_rows(question, question.from_bin, unlabelled=unlabelled)}
-| extend lag_s = (ingestion_time() - TimeGenerated) / 1s
+| extend
+    lag_s = (ingestion_time() - TimeGenerated) / 1s,
+    bad = {" or ".join([met(rule) for rule in question.rules])}
 | summarize
     {lines([f"{name} = {how}" for name, how in found.items()])}
     by arm = {_arm(question, unlabelled=unlabelled)}

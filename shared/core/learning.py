@@ -86,7 +86,7 @@ def _noted(plan: Plan, rollout: Rollout, answer: Answer, at_s: float) -> Rollout
     stable, canary = rollout.newest_of
     return replace(
         rollout,
-        delay_s=watermark.learnt(plan, rollout, answer),
+        delay_s=watermark.learnt(plan, rollout, answer, at_s),
         last_row_s=_later(rollout.last_row_s, every, at_s),
         newest_of=(_later(stable, arms[0], at_s), _later(canary, arms[1], at_s)),
     )

@@ -1,6 +1,7 @@
 """What a turn must ask telemetry, in which bins, and by which rules a step is judged.
 
-A question begins where evidence was last complete, so one that failed is asked again in full.
+A question begins where evidence was last complete, so one that failed is asked again in full; and
+no later than the planned delay ago, so that rows slower than what is waited for now are seen.
 """
 
 from collections.abc import Mapping
@@ -80,8 +81,9 @@ def needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
     if rollout.phase not in WATCHED or not rollout.evidence or plan.steps[rollout.step].shadow:
         return None
     step_bin = _followed_from(plan, rollout)
-    first = max(read_up_to(rollout), step_bin or 0)
     last = bin_at(at_s, rollout.bin_s) + 1
+    planned = bin_at(at_s - plan.source.ingestion_delay_s, rollout.bin_s)
+    first = max(min(read_up_to(rollout), max(planned, last - MAX_BINS)), step_bin or 0)
     return Question(
         plan.source,
         rollout.bin_s,
