@@ -22,6 +22,7 @@ from shared.core.evidence import (
     begin,
     fold,
     gather,
+    pass_by,
     start_step,
 )
 from shared.core.reasons import Look
@@ -54,6 +55,7 @@ __all__ = [
     "fold",
     "gather",
     "objective",
+    "pass_by",
     "stable_is_bad",
     "start_step",
     "weigh",

@@ -3,7 +3,8 @@
 1. Only what was SEEN is counted, and only complete bins are frozen, so a question that failed is
    asked again in full.
 2. An answer that shows nothing, or nothing that can be compared, leaves the evidence as it is; if
-   all its bins are complete, nothing better can come of them and they are passed by.
+   all its bins are complete, nothing better can come of them and they are passed by: what was seen
+   of them before is no evidence for a pass.
 3. A row's time is no later than now: a clock that is ahead must not hide that telemetry stopped.
 """
 
@@ -30,7 +31,10 @@ def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> R
     if empty and answer.to_bin > sealed:
         return rollout
     floor, before = read_up_to(rollout), min(sealed, answer.to_bin)
-    bins = () if empty else tuple(seen for seen in answer.bins if seen.index >= floor)
+    if empty:
+        passed = {rule: judge.pass_by(each, before) for rule, each in rollout.evidence.items()}
+        return replace(rollout, evidence=passed, attendance=_attended(plan, rollout, ()))
+    bins = tuple(seen for seen in answer.bins if seen.index >= floor)
     return _counted(plan, rollout, bins, before)
 
 

@@ -110,3 +110,16 @@ def test_rows_without_a_client_blind_when_they_are_most(keyless: float, *, blind
     other = minutes(bend=walk.bend).bake()
     other.look()
     assert "carry no" not in other.rollout.sentence
+
+
+def test_what_was_seen_of_a_bin_before_it_was_passed_by_is_no_evidence_for_a_pass() -> None:
+    """Its failures may have come later than its other rows, when nothing could be compared."""
+    walk = walked(looks=4)
+    before = counts(walk)
+    assert (walk.rollout.evidence or {})["errors"].open_bins
+
+    walk.bend = seen((1, 10))
+    walk.looks(300)
+
+    assert (walk.rollout.evidence or {})["errors"].step == before
+    assert (walk.rollout.evidence or {})["errors"].rollout.canary_events > before.canary_events
