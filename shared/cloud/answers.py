@@ -17,6 +17,9 @@ from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
 
 _VERSIONS = (kql.STABLE, kql.CANARY)
 
+# Beyond this a double counts in twos.
+_MOST = 2**53
+
 type Bins = dict[int, dict[str, ArmBin]]
 
 
@@ -209,7 +212,7 @@ def amount(value: object) -> float:
     """A number of things, not negative. Raises TypeError or ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is not a number")
-    if not math.isfinite(value) or value < 0:
+    if not 0 <= value <= _MOST:
         raise ValueError(f"{value!r} is not an amount")
     return float(value)
 
