@@ -60,6 +60,7 @@ def look(
         unit="samples" if shadow else "clients" if plan.source.client else "requests",
         bin_s=rollout.bin_s,
         min_bins=questions.least_bins(plan, rollout),
+        once=plan.source.client is not None and not shadow,
         bake_max_s=0.0 if shadow else plan.steps[rollout.step].bake_max_s,
     )
     verdict = judge.weigh(
@@ -125,9 +126,10 @@ def trouble_or_drift(plan: Plan, rollout: Rollout, event: Ticked) -> str:
 
 def sick_stable(plan: Plan, rollout: Rollout) -> str:
     """Why stable is no yardstick now: it is itself much worse than before the start."""
-    before = rollout.baseline or {}
+    before, risk = rollout.baseline or {}, plan.source.risk
+    once = plan.source.client is not None
     for name, evidence in (rollout.evidence or {}).items():
-        if name in before and judge.stable_is_bad(evidence, before[name], plan.source.risk):
+        if name in before and judge.stable_is_bad(evidence, before[name], risk, once=once):
             return f"stable itself has gone bad by rule {name}: no fair comparison is possible"
     return ""
 
