@@ -13,7 +13,7 @@ from dataclasses import replace
 from shared.core import clients, exposures, judge, levels, watermark, weights
 from shared.core.attendance import Attendance, attended
 from shared.core.model import Plan, Rollout
-from shared.core.questions import LEVEL_BIN_S, bin_at, read_up_to
+from shared.core.questions import LEVEL_BIN_S, bin_at, level_bins_before, read_up_to
 from shared.core.telemetry import Answer, BinSeen, Levels, Sight
 
 _NOTHING = (exposures.UNKNOWN, exposures.UNKNOWN)
@@ -32,7 +32,9 @@ def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> R
         return rollout
     floor, before = read_up_to(rollout), min(sealed, answer.to_bin)
     if empty:
-        passed = {rule: judge.pass_by(each, before) for rule, each in rollout.evidence.items()}
+        passed = {
+            rule: judge.pass_by(each, before) for rule, each in (rollout.evidence or {}).items()
+        }
         return replace(rollout, evidence=passed, attendance=_attended(plan, rollout, ()))
     bins = tuple(seen for seen in answer.bins if seen.index >= floor)
     return _counted(plan, rollout, bins, before)
@@ -56,8 +58,7 @@ def learn_levels(plan: Plan, rollout: Rollout, seen: Levels | None, at_s: float)
     if not plan.source.gauges:
         return rollout
     first = bin_at(rollout.phase_since_s, LEVEL_BIN_S) + 1
-    delay_s = max(watermark.delay_s(plan, rollout), plan.source.ingestion_delay_s)
-    end = bin_at(at_s - delay_s, LEVEL_BIN_S)
+    end = level_bins_before(plan, rollout, at_s)
     known = levels.learnt(plan.source.gauges, rollout.tilts or {}, seen, (first, end))
     return replace(rollout, tilts=known)
 

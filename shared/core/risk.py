@@ -60,9 +60,7 @@ def objective(evidence: Evidence, risk: Risk) -> float:
     return upper * (1 + _allowed(upper, risk))
 
 
-def stable_is_bad(
-    evidence: Evidence, baseline: Counts, risk: Risk, *, once: bool = False
-) -> bool:
+def stable_is_bad(evidence: Evidence, baseline: Counts, risk: Risk, *, once: bool = False) -> bool:
     """Whether stable is in this step clearly worse than twice its own rate before the start.
 
     Then hold and do not blame: no comparison is fair. Open bins count. Events that are bad `once`

@@ -78,9 +78,7 @@ async def test_requests_are_counted_beside_as_ever(azure: LocalAzure, world: Azu
     assert (seen.clients, seen.bad_clients) == ((1,), (1,))
 
 
-async def test_a_client_bad_in_one_arm_is_out_of_both(
-    azure: LocalAzure, world: AzureWorld
-) -> None:
+async def test_a_client_bad_in_one_arm_is_out_of_both(azure: LocalAzure, world: AzureWorld) -> None:
     """Who fails wherever DNS sends them is no news to the arm that meets them second."""
     rows = [by("ada", 0, bad=True), by("ada", 1), by("ada", 0, CANARY), by("ada", 1, CANARY)]
     rows += [by("ada", 2, CANARY, bad=True), by("bob", 1, CANARY, bad=True), by("bob", 2)]
