@@ -57,7 +57,7 @@ def look(
         steps=len(plan.steps),
         sealed_before=questions.read_up_to(rollout),
         final=rollout.wanted_percent == FULL and rollout.bake_since_s is not None,
-        unit="samples" if shadow else "clients" if plan.source.client else "requests",
+        unit="samples" if shadow else counted_as(plan, rollout),
         bin_s=rollout.bin_s,
         min_bins=questions.least_bins(plan, rollout),
         once=plan.source.client is not None and not shadow,
@@ -76,6 +76,12 @@ def look(
         return before, verdict
     said = advice.given(plan, rollout, event.answer, event.levels)
     return replace(rollout, verdict=verdict, advice=said), verdict
+
+
+def counted_as(plan: Plan, rollout: Rollout) -> str:
+    """What telemetry's events are: a client counts once in each block in which it was there."""
+    unit = "requests" if plan.source.client is None else "client blocks"
+    return f"weighed {unit}" if rollout.standard and rollout.standard.weights else unit
 
 
 def same_as_before(before: Rollout, learnt: Rollout, verdict: Verdict) -> bool:

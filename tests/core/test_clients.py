@@ -9,7 +9,7 @@ from shared.core import clients, questions
 from shared.core.judge import Counts
 from shared.core.model import Phase
 from shared.core.questions import bin_at, read_up_to
-from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
+from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight, Standard
 from tests.given import step
 from tests.told import MINUTE_S, Told, minutes, minutes_plan
 
@@ -159,3 +159,25 @@ def test_clients_who_always_fail_are_no_news_in_any_step() -> None:
 
     assert walk.phase is Phase.PROMOTED, walk.rollout.sentence
     assert not [each for each in said if "gone bad" in each]
+
+
+@pytest.mark.parametrize(
+    ("client", "standard", "unit"),
+    [
+        (None, None, "requests"),
+        (None, Standard((), {}), "requests"),
+        ("UserId", None, "client blocks"),
+        (None, Standard((), {"errors": (1.0,)}), "weighed requests"),
+    ],
+    ids=["requests", "nothing foretold", "clients", "strata"],
+)
+def test_a_sentence_says_what_it_counts(
+    client: str | None, standard: Standard | None, unit: str
+) -> None:
+    """A client that comes back counts in each block, and a weighed request is no request."""
+    walk = minutes(plan=replace(LONG, source=replace(SOURCE, client=client))).bake()
+    walk.rollout = replace(walk.rollout, standard=standard)
+    said = walk.looks(10)[-1]
+    assert f" {unit} bad" in said
+    assert walk.rollout.verdict is not None
+    assert walk.rollout.verdict.unit == unit
