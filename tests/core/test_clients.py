@@ -106,7 +106,7 @@ def test_rows_without_a_client_blind_when_they_are_most(keyless: float, *, blind
     walk = minutes(plan=LONG).bake()
     walk.bend = lambda answer: replace(seen((1, 1))(answer), keyless=keyless)
     walk.looks(3)
-    assert ("64 % of the requests carry no UserId" in walk.rollout.sentence) == blind
+    assert ("64 % of the rows carry no UserId" in walk.rollout.sentence) == blind
     other = minutes(bend=walk.bend).bake()
     other.look()
     assert "carry no" not in other.rollout.sentence
