@@ -33,7 +33,7 @@ class Told(Walk):
     def look(self, **changes: object) -> str:
         """One look after the usual time; what is said of it."""
         self.now_s += self.tick_s - 1
-        return self.tick(levels=self.levels(), **changes).sentence
+        return self.tick(**({"levels": self.levels()} | changes)).sentence
 
     def looks(self, count: int) -> list[str]:
         return [self.look() for _ in range(count)]

@@ -17,6 +17,9 @@ from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
 
 _VERSIONS = (kql.STABLE, kql.CANARY)
 
+# Beyond this a double counts in twos.
+_MOST = 2**53
+
 type Bins = dict[int, dict[str, ArmBin]]
 
 
@@ -116,10 +119,11 @@ def _seen(question: Question, arms: Mapping[str, Arm], bins: Bins) -> Answer:
 
 def _arm(question: Question, row: Row) -> Arm:
     limits = {rule.name: _told(row[f"quantile_{n}"]) for n, rule in kql.quantiles(question)}
+    lag_s, bad_lag_s = _told(row["lag_s"]), _told(row["bad_lag_s"])
     found = Arm(
         rows=whole(row["row_count"]),
         newest_s=_time_s(row["newest"]),
-        lag_s=_told(row["lag_s"]),
+        lag_s=None if lag_s is None else max(lag_s, bad_lag_s or 0.0),
         keyless=whole(row["keyless"]) if question.source.client else 0,
         quantiles_ms={name: limit for name, limit in limits.items() if limit is not None},
     )
@@ -208,7 +212,7 @@ def amount(value: object) -> float:
     """A number of things, not negative. Raises TypeError or ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is not a number")
-    if not math.isfinite(value) or value < 0:
+    if not 0 <= value <= _MOST:
         raise ValueError(f"{value!r} is not an amount")
     return float(value)
 

@@ -84,11 +84,15 @@ def _bins(question: Question, number: int) -> str:
 
 
 def _arms(question: Question, number: int) -> str:
-    """How each arm is seen at all: how late its rows are, which are unlabelled or keyless."""
+    """How each arm is seen at all: how late its rows are, which are unlabelled or keyless.
+
+    Few rows are bad, and those of requests that hang come last: their lag stands by itself.
+    """
     found = {
         "row_count": "count()",
         "newest": "max(TimeGenerated)",
         "lag_s": "percentile(lag_s, 99)",
+        "bad_lag_s": "percentile(iff(bad, lag_s, real(null)), 99)",
     }
     if question.source.client:
         found["keyless"] = f"countif(isempty({client_key(question.source.client)}))"
@@ -98,7 +102,9 @@ def _arms(question: Question, number: int) -> str:
         )
     unlabelled = question.source.role is not None
     return f"""{_rows(question, question.from_bin, unlabelled=unlabelled)}
-| extend lag_s = (ingestion_time() - TimeGenerated) / 1s
+| extend
+    lag_s = (ingestion_time() - TimeGenerated) / 1s,
+    bad = {" or ".join([met(rule) for rule in question.rules])}
 | summarize
     {lines([f"{name} = {how}" for name, how in found.items()])}
     by arm = {_arm(question, unlabelled=unlabelled)}
@@ -106,14 +112,22 @@ def _arms(question: Question, number: int) -> str:
 
 
 def _clients(question: Question, number: int) -> str:
-    """Clients who were not bad before in this step, and those who turn bad; each arm by itself."""
+    """Clients who were not bad before in this step, in either arm, and those who turn bad.
+
+    DNS moves clients from arm to arm. Who always fails is used up where most clients are; were the
+    arms counted apart, the smaller one would meet such clients later and look guilty.
+    """
     by_stratum = _weighed(question)
     firsts, counted, shown = [], [], []
     for n, rule in enumerate(question.rules):
-        firsts += [f"first_{n} = min(iff({met(rule)}, bin_start, long(null)))"]
+        bad = met(rule)
+        firsts += [f"first_{n} = min(iff({bad}, bin_start, long(null)))"]
+        for arm, here in ((STABLE, "place > 0"), (CANARY, "place < 0")):
+            firsts += [f"{arm}_{n} = min(iff({bad} and {here}, bin_start, long(null)))"]
         unhurt = f"isnull(first_{n}) or first_{n} >= bin_start"
+        own = f"iff(place < 0, {CANARY}_{n}, {STABLE}_{n})"
         counted += [f"clients_{n} = countif({unhurt})"]
-        counted += [f"bad_clients_{n} = countif(first_{n} == bin_start)"]
+        counted += [f"bad_clients_{n} = countif(first_{n} == bin_start and {own} == bin_start)"]
         shown += [f"clients_{n}, bad_clients_{n}"]
         if by_stratum:
             firsts += [f"worth_{n} = avg(worth_{n})"]
@@ -122,17 +136,18 @@ def _clients(question: Question, number: int) -> str:
     return f"""{_rows(question, _first(question))}{by_stratum}
 | extend
     client = {client_key(question.source.client or "")},
-    arm = {_arm(question)},
     bin_start = {bin_start(question.bin_s)}
+| extend place = iff({_is_canary(question)}, -bin_start, bin_start)
 | where isnotempty(client)
 | summarize
-    {lines(["active = make_set(bin_start)", *firsts])}
-    by arm, client
-| mv-expand bin_start = active to typeof(long)
+    {lines(["places = make_set(place)", *firsts])}
+    by client
+| mv-expand place = places to typeof(long)
+| extend bin_start = iff(place < 0, -place, place)
 | where bin_start >= {question.from_bin * question.bin_s}
 | summarize
     {lines(counted)}
-    by arm, bin_start
+    by arm = iff(place < 0, '{CANARY}', '{STABLE}'), bin_start
 | project question = {number}, part = '{CLIENTS}', arm, bin_start, {", ".join(shown)}"""
 
 
@@ -190,10 +205,14 @@ def _rows(
 
 
 def _arm(question: Question, *, unlabelled: bool = False) -> str:
-    arms = question.source.arms
-    column = text_column(arms.column)
+    column = text_column(question.source.arms.column)
     other = f"iff(isempty({column}), '{UNLABELLED}', '{STABLE}')" if unlabelled else f"'{STABLE}'"
-    return f"iff({column} == {literal(arms.canary)}, '{CANARY}', {other})"
+    return f"iff({_is_canary(question)}, '{CANARY}', {other})"
+
+
+def _is_canary(question: Question) -> str:
+    arms = question.source.arms
+    return f"{text_column(arms.column)} == {literal(arms.canary)}"
 
 
 def _first(question: Question) -> int:

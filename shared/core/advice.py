@@ -31,17 +31,19 @@ def given(
     gauges = plan.source.gauges
     said = (
         *_unlabelled(rollout, answer),
-        *_of_step(rollout),
+        *_of_step(plan, rollout),
         *(levels.advice(each, tilts.get(each.name, Tilt(0)), seen, risk) for each in gauges),
     )
     return said[:MOST_ADVICE]
 
 
-def _of_step(rollout: Rollout) -> tuple[Advice, ...]:
+def _of_step(plan: Plan, rollout: Rollout) -> tuple[Advice, ...]:
+    """Where clients are counted each is bad once, so that none of them can crowd a bin."""
     attendance = rollout.attendance
     if attendance is None or not any(attendance.requests):
         return ()
-    crowded = [_crowd(rule, crowd) for rule, crowd in (attendance.crowds or {}).items()]
+    crowds = attendance.crowds or {} if plan.source.client is None else {}
+    crowded = [_crowd(rule, crowd) for rule, crowd in crowds.items()]
     return (_share(attendance, share_in_force(rollout)), *(each for each in crowded if each))
 
 

@@ -104,8 +104,7 @@ def _share_likelihoods(seen: BinSeen, share: float) -> Table:
 def _crowded(known: Crowd, canary: ArmBin | None, rule_number: int) -> Crowd:
     if canary is None or not canary.rows:
         return known
-    counts = canary.bad_clients if canary.clients else canary.bad
-    bad = counts[rule_number]
+    bad = canary.bad[rule_number]
     most, second, _ = sorted((known.most, known.second, bad), reverse=True)
     return Crowd(known.bins + 1, known.bad + bad, most, second)
 

@@ -8,6 +8,7 @@ from shared.core.telemetry import Answer, ArmBin, Source
 
 # Means of a few rows differ by chance; a sampler that treats arms differently does so by more.
 _ALIKE = 1.1
+# Beyond this share of rows that carry no client, the others stand for too few users.
 _MOST_KEYLESS = 0.5
 
 
@@ -34,8 +35,9 @@ def keyless(source: Source, answer: Answer) -> str:
     if source.client is None or answer.keyless <= _MOST_KEYLESS:
         return ""
     return (
-        f"{100 * answer.keyless:.0f} % of the requests carry no {source.client}, by which clients "
-        "are told apart; fill it, or leave evidence.client out"
+        f"evidence.client: {100 * answer.keyless:.0f} % of the rows carry no {source.client}, "
+        f"at most {100 * _MOST_KEYLESS:.0f} % may; let the application set it, name another "
+        "column, or leave client out and requests are counted"
     )
 
 

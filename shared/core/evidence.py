@@ -104,6 +104,15 @@ def fold(evidence: Evidence, before_bin: int) -> Evidence:
     )
 
 
+def pass_by(evidence: Evidence, before_bin: int) -> Evidence:
+    """Fold bins that were never read when they were complete: for the rollout, not for the step.
+
+    What was seen of them may speak of harm; a pass rests on complete bins only.
+    """
+    folded = fold(replace(evidence, step_floor=max(evidence.step_floor, before_bin)), before_bin)
+    return replace(folded, step_floor=evidence.step_floor)
+
+
 def start_step(evidence: Evidence, from_bin: int) -> Evidence:
     """The weight changed: the step's evidence starts again, with bins from `from_bin` on.
 

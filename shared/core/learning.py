@@ -3,7 +3,8 @@
 1. Only what was SEEN is counted, and only complete bins are frozen, so a question that failed is
    asked again in full.
 2. An answer that shows nothing, or nothing that can be compared, leaves the evidence as it is; if
-   all its bins are complete, nothing better can come of them and they are passed by.
+   all its bins are complete, nothing better can come of them and they are passed by: what was seen
+   of them before is no evidence for a pass.
 3. A row's time is no later than now: a clock that is ahead must not hide that telemetry stopped.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import replace
 from shared.core import clients, exposures, judge, levels, watermark, weights
 from shared.core.attendance import Attendance, attended
 from shared.core.model import Plan, Rollout
-from shared.core.questions import LEVEL_BIN_S, bin_at, read_up_to
+from shared.core.questions import LEVEL_BIN_S, bin_at, level_bins_before, read_up_to
 from shared.core.telemetry import Answer, BinSeen, Levels, Sight
 
 _NOTHING = (exposures.UNKNOWN, exposures.UNKNOWN)
@@ -30,7 +31,12 @@ def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> R
     if empty and answer.to_bin > sealed:
         return rollout
     floor, before = read_up_to(rollout), min(sealed, answer.to_bin)
-    bins = () if empty else tuple(seen for seen in answer.bins if seen.index >= floor)
+    if empty:
+        passed = {
+            rule: judge.pass_by(each, before) for rule, each in (rollout.evidence or {}).items()
+        }
+        return replace(rollout, evidence=passed, attendance=_attended(plan, rollout, ()))
+    bins = tuple(seen for seen in answer.bins if seen.index >= floor)
     return _counted(plan, rollout, bins, before)
 
 
@@ -52,8 +58,7 @@ def learn_levels(plan: Plan, rollout: Rollout, seen: Levels | None, at_s: float)
     if not plan.source.gauges:
         return rollout
     first = bin_at(rollout.phase_since_s, LEVEL_BIN_S) + 1
-    delay_s = max(watermark.delay_s(plan, rollout), plan.source.ingestion_delay_s)
-    end = bin_at(at_s - delay_s, LEVEL_BIN_S)
+    end = level_bins_before(plan, rollout, at_s)
     known = levels.learnt(plan.source.gauges, rollout.tilts or {}, seen, (first, end))
     return replace(rollout, tilts=known)
 
@@ -86,7 +91,7 @@ def _noted(plan: Plan, rollout: Rollout, answer: Answer, at_s: float) -> Rollout
     stable, canary = rollout.newest_of
     return replace(
         rollout,
-        delay_s=watermark.learnt(plan, rollout, answer),
+        delay_s=watermark.learnt(plan, rollout, answer, at_s),
         last_row_s=_later(rollout.last_row_s, every, at_s),
         newest_of=(_later(stable, arms[0], at_s), _later(canary, arms[1], at_s)),
     )

@@ -37,7 +37,7 @@ def learnt(
     """With the complete quarters of this look; `bins`: the first that counts, and the end."""
     first, end = bins
     before = {gauge.name: known.get(gauge.name, Tilt(first)) for gauge in gauges}
-    if seen is None or seen.sight is not Sight.SEEN:
+    if seen is None or seen.sight is Sight.FAILED:
         return before
     shown = seen.by_gauge or {}
     return {

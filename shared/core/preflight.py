@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
-from shared.core import exposures, gates, judge, questions, strata, weights
+from shared.core import clients, exposures, gates, judge, questions, strata, weights
 from shared.core.events import Ticked
 from shared.core.judge import Counts
 from shared.core.model import Pair, Plan, Rollout
 from shared.core.telemetry import Answer, Sight
-
-# Beyond this share of rows that carry no client, the others stand for too few users.
-MOST_KEYLESS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +141,8 @@ def _evidence_problems(plan: Plan, ticked: Ticked) -> list[str]:
         )
         bare = f"; {100 * answer.unlabelled:.0f} % of the rows carry no {arms.column}"
         return [nothing + (bare if answer.unlabelled else "")]
-    return [*_unknown_limits(plan, answer), *_unknown_clients(plan, answer)]
+    unknown = clients.keyless(plan.source, answer)
+    return [*_unknown_limits(plan, answer), *([unknown] if unknown else [])]
 
 
 def _unknown_limits(plan: Plan, answer: Answer) -> list[str]:
@@ -155,17 +153,6 @@ def _unknown_limits(plan: Plan, answer: Answer) -> list[str]:
         for rule in plan.source.rules
         if rule.slower_than_quantile is not None and rule.name not in known
     ]
-
-
-def _unknown_clients(plan: Plan, answer: Answer) -> list[str]:
-    if plan.source.client is None or answer.keyless <= MOST_KEYLESS:
-        return []
-    unknown = (
-        f"evidence.client: {100 * answer.keyless:.0f} % of the rows carry no {plan.source.client}, "
-        f"at most {100 * MOST_KEYLESS:.0f} % may; let the application set it, name another column, "
-        "or leave client out and requests are counted"
-    )
-    return [unknown]
 
 
 def _baseline(plan: Plan, answer: Answer) -> Mapping[str, Counts]:

@@ -1,6 +1,7 @@
 """What a turn must ask telemetry, in which bins, and by which rules a step is judged.
 
-A question begins where evidence was last complete, so one that failed is asked again in full.
+A question begins where evidence was last complete, so one that failed is asked again in full; and
+no later than the planned delay ago, so that rows slower than what is waited for now are seen.
 """
 
 from collections.abc import Mapping
@@ -80,8 +81,9 @@ def needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
     if rollout.phase not in WATCHED or not rollout.evidence or plan.steps[rollout.step].shadow:
         return None
     step_bin = _followed_from(plan, rollout)
-    first = max(read_up_to(rollout), step_bin or 0)
     last = bin_at(at_s, rollout.bin_s) + 1
+    planned = bin_at(at_s - plan.source.ingestion_delay_s, rollout.bin_s)
+    first = max(min(read_up_to(rollout), max(planned, last - MAX_BINS)), step_bin or 0)
     return Question(
         plan.source,
         rollout.bin_s,
@@ -119,16 +121,17 @@ def levels_needed(plan: Plan, rollout: Rollout, at_s: float) -> LevelQuestion | 
     baking = rollout.phase in {Phase.BAKING, Phase.HELD} and rollout.wanted_percent > 0
     if not (baking and plan.source.gauges and rollout.bake_since_s is not None):
         return None
-    last = _level_bins_before(plan, at_s)
+    last = level_bins_before(plan, rollout, at_s)
     first = max(ceil(rollout.bake_since_s / LEVEL_BIN_S), last - MAX_LEVEL_BINS)
-    known = _level_bins_before(plan, rollout.looked_at_s or 0.0)
+    known = min([tilt.next_bin for tilt in (rollout.tilts or {}).values()], default=0)
     new = first < last and known < last
     return LevelQuestion(plan.source, LEVEL_BIN_S, first, last) if new else None
 
 
-def _level_bins_before(plan: Plan, at_s: float) -> int:
+def level_bins_before(plan: Plan, rollout: Rollout, at_s: float) -> int:
     """Bins of gauges with a lower index were complete at this moment."""
-    return bin_at(at_s - plan.source.ingestion_delay_s, LEVEL_BIN_S)
+    delay_s = max(rollout.delay_s or 0.0, plan.source.ingestion_delay_s)
+    return bin_at(at_s - delay_s, LEVEL_BIN_S)
 
 
 def bin_at(at_s: float, bin_s: int) -> int:

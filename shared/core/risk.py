@@ -60,15 +60,18 @@ def objective(evidence: Evidence, risk: Risk) -> float:
     return upper * (1 + _allowed(upper, risk))
 
 
-def stable_is_bad(evidence: Evidence, baseline: Counts, risk: Risk) -> bool:
+def stable_is_bad(evidence: Evidence, baseline: Counts, risk: Risk, *, once: bool = False) -> bool:
     """Whether stable is in this step clearly worse than twice its own rate before the start.
 
-    Then hold and do not blame: no comparison is fair. Open bins count.
+    Then hold and do not blame: no comparison is fair. Open bins count. Events that are bad `once`
+    a step come early in it: those who always fail all turn bad in its first bins, as they did in
+    those of the time before. So all of that time's may be here already, however young the step is.
     """
     seen = total(evidence, of_step=True)
     upper = stats.rate_upper(baseline.stable_bad, baseline.stable_events)
     rate = max(2 * upper, upper + risk.tolerance)
-    return stats.log_e_over(seen.stable_events, seen.stable_bad, rate) >= fail_bound(risk)
+    events = max(seen.stable_events, baseline.stable_events if once else 0.0)
+    return stats.log_e_over(events, seen.stable_bad, rate) >= fail_bound(risk)
 
 
 def bins_to_pass(

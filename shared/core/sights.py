@@ -57,9 +57,10 @@ def look(
         steps=len(plan.steps),
         sealed_before=questions.read_up_to(rollout),
         final=rollout.wanted_percent == FULL and rollout.bake_since_s is not None,
-        unit="samples" if shadow else "clients" if plan.source.client else "requests",
+        unit="samples" if shadow else counted_as(plan, rollout),
         bin_s=rollout.bin_s,
         min_bins=questions.least_bins(plan, rollout),
+        once=plan.source.client is not None and not shadow,
         bake_max_s=0.0 if shadow else plan.steps[rollout.step].bake_max_s,
     )
     verdict = judge.weigh(
@@ -75,6 +76,12 @@ def look(
         return before, verdict
     said = advice.given(plan, rollout, event.answer, event.levels)
     return replace(rollout, verdict=verdict, advice=said), verdict
+
+
+def counted_as(plan: Plan, rollout: Rollout) -> str:
+    """What telemetry's events are: a client counts once in each block in which it was there."""
+    unit = "requests" if plan.source.client is None else "client blocks"
+    return f"weighed {unit}" if rollout.standard and rollout.standard.weights else unit
 
 
 def same_as_before(before: Rollout, learnt: Rollout, verdict: Verdict) -> bool:
@@ -125,9 +132,10 @@ def trouble_or_drift(plan: Plan, rollout: Rollout, event: Ticked) -> str:
 
 def sick_stable(plan: Plan, rollout: Rollout) -> str:
     """Why stable is no yardstick now: it is itself much worse than before the start."""
-    before = rollout.baseline or {}
+    before, risk = rollout.baseline or {}, plan.source.risk
+    once = plan.source.client is not None
     for name, evidence in (rollout.evidence or {}).items():
-        if name in before and judge.stable_is_bad(evidence, before[name], plan.source.risk):
+        if name in before and judge.stable_is_bad(evidence, before[name], risk, once=once):
             return f"stable itself has gone bad by rule {name}: no fair comparison is possible"
     return ""
 

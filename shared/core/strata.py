@@ -24,6 +24,8 @@ _LENT = (3.0, 10.0, 30.0, 100.0, 300.0)
 # Nats that the newer half must be foretold better by; less is luck.
 _LEAST_GAIN = 2.0
 _LEAST, _MOST = 1 / 20, 20.0
+# Each halves the logarithm of an error.
+_HALVINGS = 60
 
 
 def standard_of(rules: Sequence[Rule], seen: Sequence[Stratum]) -> Standard:
@@ -58,8 +60,24 @@ def shrunk(seen: Sequence[Exposed], lent: float) -> tuple[float, ...]:
         return (1.0,) * len(seen)
     rate = bad / events
     drawn = [(k + lent) / (n * rate + lent) for n, k in seen]
-    mean = sum(n * weight for (n, _), weight in zip(seen, drawn, strict=True)) / events
-    return tuple([min(_MOST, max(_LEAST, weight / mean)) for weight in drawn])
+    return _bounded([n / events for n, _ in seen], drawn)
+
+
+def _bounded(shares: Sequence[float], drawn: Sequence[float]) -> tuple[float, ...]:
+    """The weights within bounds, the others larger or smaller for it, so that the mean stays one.
+
+    A mean of a half would make all rates look doubled beside those from before the start.
+    """
+    low, high = _LEAST / max(drawn), _MOST / min(drawn)
+    for _ in range(_HALVINGS):
+        middle = math.sqrt(low * high)
+        over = math.sumprod(shares, _within(drawn, middle)) > 1
+        low, high = (low, middle) if over else (middle, high)
+    return _within(drawn, low)
+
+
+def _within(drawn: Sequence[float], factor: float) -> tuple[float, ...]:
+    return tuple([min(_MOST, max(_LEAST, factor * weight)) for weight in drawn])
 
 
 def foretold(seen: Sequence[Exposed], weights: Sequence[float]) -> float:
@@ -68,7 +86,7 @@ def foretold(seen: Sequence[Exposed], weights: Sequence[float]) -> float:
     total = sum(shares)
     return math.fsum(
         [
-            k * math.log(share / total)
+            k * (math.log(share) - math.log(total))
             for (_, k), share in zip(seen, shares, strict=True)
             if k > 0 and share > 0
         ]

@@ -113,9 +113,10 @@ class Answer:
     """What telemetry said to one question.
 
     `newest_s` is the newest row's time, `newest_of` the same by arm (stable, canary); `lag_s` how
-    long after a request began its row could be read, for 99 of 100 rows of the slower arm (None:
-    the source does not tell); `unlabelled` and `keyless` are shares of rows (0..1) that carry no
-    version, or no client; `quantiles_ms` are stable's durations by the name of the rule that asks.
+    long after a request began its row could be read, for 99 of 100 rows, or bad rows, of the slower
+    arm (None: the source does not tell); `unlabelled` and `keyless` are shares of rows (0..1) that
+    carry no version, or no client; `quantiles_ms` are stable's durations by the name of the rule
+    that asks.
     """
 
     sight: Sight

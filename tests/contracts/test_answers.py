@@ -32,6 +32,7 @@ ROWS: dict[str, dict[str, object]] = {
         "row_count": 4,
         "newest": T0.isoformat(),
         "lag_s": 3.5,
+        "bad_lag_s": None,
         "keyless": 1,
         "quantile_1": 250.0,
     },

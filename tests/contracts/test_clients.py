@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -77,20 +78,46 @@ async def test_requests_are_counted_beside_as_ever(azure: LocalAzure, world: Azu
     assert (seen.clients, seen.bad_clients) == ((1,), (1,))
 
 
-async def test_a_client_on_both_arms_counts_in_each_by_itself(
-    azure: LocalAzure, world: AzureWorld
-) -> None:
-    """What the canary did to a user is no excuse for stable, nor the other way round."""
+async def test_a_client_bad_in_one_arm_is_out_of_both(azure: LocalAzure, world: AzureWorld) -> None:
+    """Who fails wherever DNS sends them is no news to the arm that meets them second."""
     rows = [by("ada", 0, bad=True), by("ada", 1), by("ada", 0, CANARY), by("ada", 1, CANARY)]
-    rows += [by("ada", 2, CANARY, bad=True), by("ada", 3, CANARY, bad=True)]
+    rows += [by("ada", 2, CANARY, bad=True), by("bob", 1, CANARY, bad=True), by("bob", 2)]
     assert await clients(azure, world, rows) == {
         ("stable", 0): ((1,), (1,)),
         ("stable", 1): ((0,), (0,)),
+        ("stable", 2): ((0,), (0,)),
         ("canary", 0): ((1,), (0,)),
-        ("canary", 1): ((1,), (0,)),
-        ("canary", 2): ((1,), (1,)),
-        ("canary", 3): ((0,), (0,)),
+        ("canary", 1): ((1,), (1,)),
+        ("canary", 2): ((0,), (0,)),
     }
+
+
+async def test_a_client_bad_in_both_arms_at_once_counts_in_both(
+    azure: LocalAzure, world: AzureWorld
+) -> None:
+    """Within a bin nobody asks which of them was first."""
+    rows = [by("ada", 1, bad=True), by("ada", 1.5, CANARY, bad=True), by("ada", 2, CANARY)]
+    assert await clients(azure, world, rows) == {
+        ("stable", 1): ((1,), (1,)),
+        ("canary", 1): ((1,), (1,)),
+        ("canary", 2): ((0,), (0,)),
+    }
+
+
+async def test_clients_who_move_do_not_make_the_smaller_arm_look_guilty(
+    azure: LocalAzure, world: AzureWorld
+) -> None:
+    """Of 200 who always fail, redrawn each minute, as large a part turns bad in either arm."""
+    dice, rows = Random(7), []
+    for minute in range(6):
+        for user in range(400):
+            version = CANARY if dice.random() < 0.2 else "2.3.9"
+            rows.append(by(f"u{user}", minute, version, bad=user < 200))
+    found = await clients(azure, world, rows)
+    for minute in range(1, 6):
+        assert found["stable", minute][1] == (0,)
+        assert found["canary", minute][1] == (0,)
+    assert found["canary", 0][0][0] + found["stable", 0][0][0] == 400
 
 
 async def test_who_was_bad_earlier_in_the_step_is_no_news(

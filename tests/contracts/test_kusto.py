@@ -274,7 +274,7 @@ def columns(asked: Sequence[Question]) -> dict[str, str]:
         found |= {"bin_start": "long", "items": "real", "row_count": "long"}
         for n in numbers:
             found |= {f"bad_{n}": "real", f"bad_rows_{n}": "long"}
-        found |= {"newest": "datetime", "lag_s": "real"}
+        found |= {"newest": "datetime", "lag_s": "real", "bad_lag_s": "real"}
         found |= {"keyless": "long"} if one.source.client else {}
         found |= {f"quantile_{n}": "real" for n, _ in kql.quantiles(one)}
         for n in numbers if one.source.client else ():

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from shared import record
 from shared.cloud import rows
-from shared.cloud.pieces import joined
+from shared.cloud.pieces import joined, split
 from shared.core import judge
 from shared.core.attendance import Attendance
 from shared.core.judge import Counts, Evidence
 from shared.core.model import Phase, Rollout
 from shared.core.stats import EMPTY_TABLE
+from shared.core.telemetry import Standard
 from shared.tables import packed, unpacked
 from tests.given import plan
 from tests.weighed import one
@@ -114,3 +115,24 @@ def test_ten_rules_with_two_hours_of_open_bins_fit_into_one_row() -> None:
     assert max(sizes) <= rows.PROPERTY_BYTES
     assert sum(sizes) < rows.ENTITY_BYTES / 2
     assert record.rollout_from_json(joined(entity, "rollout")) == full
+
+
+@pytest.mark.parametrize("letter", ["a", "ü", "中", "😀"])
+def test_strata_in_any_script_leave_room_for_the_evidence(letter: str) -> None:
+    """Their texts come from requests, and one letter must not halve what a row holds."""
+    keys = tuple(letter * 196 + f"{number:04}" for number in range(64))
+    weights = {f"rule-{number}": (1.234567890123,) * 65 for number in range(10)}
+    fractions = [Counts(5400.123456789, 54.5, 600.123456789, n + 0.1) for n in range(121)]
+    large = replace(baking(weighed(1, fractions), rules=10), standard=Standard(keys, weights))
+
+    stored = rows.of_record(plan(), large)
+
+    assert record.rollout_from_json(joined(stored, "rollout")) == large
+
+
+def test_no_character_is_parted() -> None:
+    """A piece ends before a letter of two units, wherever that falls."""
+    for before in range(4):
+        text = "a" * before + "😀" * 40_000
+        assert joined(split("x", text), "x") == text
+        assert {piece.encode() for piece in split("x", text).values()}

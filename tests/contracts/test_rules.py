@@ -114,6 +114,16 @@ async def test_the_source_tells_how_late_the_slower_arm_is(
     assert answer.newest_of == (T0.timestamp(), T0.timestamp() + 5)
 
 
+async def test_the_lag_is_that_of_bad_rows_where_they_come_later(
+    azure: LocalAzure, world: AzureWorld
+) -> None:
+    """Few rows hang, and those that do are bad: among all rows nobody would notice them."""
+    await azure.logs.add(WORKSPACE, [request(0)] * 300, delay_s=-100)
+    await azure.logs.add(WORKSPACE, [request(0, DurationMs=230_000.0)] * 2, delay_s=-1)
+    answer = await world.telemetry.ask(question())
+    assert answer.lag_s == pytest.approx(1799)
+
+
 async def test_rows_without_a_version_are_told_where_a_role_says_whose_they_are(
     azure: LocalAzure, world: AzureWorld
 ) -> None:

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core import clients
+from shared.core import clients, questions
 from shared.core.judge import Counts
 from shared.core.model import Phase
 from shared.core.questions import bin_at, read_up_to
-from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
+from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight, Standard
 from tests.given import step
 from tests.told import MINUTE_S, Told, minutes, minutes_plan
 
@@ -106,7 +106,78 @@ def test_rows_without_a_client_blind_when_they_are_most(keyless: float, *, blind
     walk = minutes(plan=LONG).bake()
     walk.bend = lambda answer: replace(seen((1, 1))(answer), keyless=keyless)
     walk.looks(3)
-    assert ("64 % of the requests carry no UserId" in walk.rollout.sentence) == blind
+    assert ("64 % of the rows carry no UserId" in walk.rollout.sentence) == blind
     other = minutes(bend=walk.bend).bake()
     other.look()
     assert "carry no" not in other.rollout.sentence
+
+
+def test_what_was_seen_of_a_bin_before_it_was_passed_by_is_no_evidence_for_a_pass() -> None:
+    """Its failures may have come later than its other rows, when nothing could be compared."""
+    walk = walked(looks=4)
+    before = counts(walk)
+    assert (walk.rollout.evidence or {})["errors"].open_bins
+
+    walk.bend = seen((1, 10))
+    walk.looks(300)
+
+    assert (walk.rollout.evidence or {})["errors"].step == before
+    assert (walk.rollout.evidence or {})["errors"].rollout.canary_events > before.canary_events
+
+
+class Chronic(Told):
+    """Two thousand clients, all there each minute; one of fifty fails in whatever they do."""
+
+    def answer(self) -> Answer | None:
+        question = questions.needed(self.plan, self.rollout, self.now_s)
+        if question is None:
+            return None
+        start = question.from_bin if question.step_bin is None else question.step_bin
+        bins = tuple(
+            BinSeen(
+                index,
+                *(self.clients(share, index - start) for share in (1 - self.share, self.share)),
+            )
+            for index in range(question.from_bin, question.to_bin)
+        )
+        return Answer(Sight.SEEN, bins=bins, newest_s=self.now_s, to_bin=question.to_bin)
+
+    def clients(self, share: float, age: int) -> ArmBin | None:
+        there = round(2000 * share)
+        always, now_and_then = there // 50, age % 2 if share > 1 / 2 else 0
+        bad, left = (always, there) if age == 0 else (now_and_then, there - always)
+        return ArmBin(there, there, (bad,), (bad,), (left,), (bad,)) if there else None
+
+
+def test_clients_who_always_fail_are_no_news_in_any_step() -> None:
+    """They all turn bad at once in each step: neither stable nor the canary has become worse."""
+    source = replace(SOURCE, risk=replace(SOURCE.risk, tolerance=0.005))
+    steps = tuple(step(percent, max_s=72_000) for percent in (10, 50, 100))
+    walk = Chronic(minutes_plan(source=source, steps=steps), tick_s=MINUTE_S)
+
+    said = walk.looks(120)
+
+    assert walk.phase is Phase.PROMOTED, walk.rollout.sentence
+    assert not [each for each in said if "gone bad" in each]
+
+
+@pytest.mark.parametrize(
+    ("client", "standard", "unit"),
+    [
+        (None, None, "requests"),
+        (None, Standard((), {}), "requests"),
+        ("UserId", None, "client blocks"),
+        (None, Standard((), {"errors": (1.0,)}), "weighed requests"),
+    ],
+    ids=["requests", "nothing foretold", "clients", "strata"],
+)
+def test_a_sentence_says_what_it_counts(
+    client: str | None, standard: Standard | None, unit: str
+) -> None:
+    """A client that comes back counts in each block, and a weighed request is no request."""
+    walk = minutes(plan=replace(LONG, source=replace(SOURCE, client=client))).bake()
+    walk.rollout = replace(walk.rollout, standard=standard)
+    said = walk.looks(10)[-1]
+    assert f" {unit} bad" in said
+    assert walk.rollout.verdict is not None
+    assert walk.rollout.verdict.unit == unit

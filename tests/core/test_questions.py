@@ -6,9 +6,12 @@ import pytest
 
 from shared import record
 from shared.core import questions
+from shared.core.events import HoldAsked
+from shared.core.levels import Tilt
 from shared.core.model import Phase, Plan, Rollout, newborn
-from shared.core.telemetry import Answer, Gauge, Rule
+from shared.core.telemetry import Answer, Gauge, Levels, Rule, Sight
 from tests.given import START_S, Walk, plan
+from tests.told import minutes, minutes_plan
 
 P95 = Rule("p95", slower_than_quantile=0.95)
 GAUGES = (Gauge("cpu", "AppPerformanceCounters", "% Processor Time"),)
@@ -158,11 +161,27 @@ def test_gauges_are_asked_for_once_a_quarter() -> None:
     """Each look is kept with what it saw, so nothing is looked at again until there is more."""
     of = planned(gauges=GAUGES, ingestion_delay_s=300)
     complete_s = 300 + 4 * QUARTER_S
-    before, after = (baking(0, looked_at_s=complete_s + more) for more in (-1, 0))
+    before, after = (baking(0, tilts={"cpu": Tilt(next_bin)}) for next_bin in (3, 4))
 
     assert questions.levels_needed(of, before, complete_s + 10) is not None
     assert questions.levels_needed(of, after, complete_s + 10) is None
     assert questions.levels_needed(of, after, complete_s + QUARTER_S) is not None
+    slow = replace(after, delay_s=1200.0)
+    assert questions.levels_needed(of, slow, complete_s + QUARTER_S) is None
+
+
+@pytest.mark.parametrize("sight", [Sight.SEEN, Sight.ABSENT])
+def test_a_hold_of_hours_asks_no_oftener(sight: Sight) -> None:
+    """Every look is a row of history with a day of gauges in it."""
+    asked = []
+    walk = minutes(plan=minutes_plan(source=replace(minutes_plan().source, gauges=GAUGES))).bake()
+    walk.tell(HoldAsked(walk.now_s, "ada"))
+    for _ in range(180):
+        question = questions.levels_needed(walk.plan, walk.rollout, walk.now_s + walk.tick_s)
+        asked.append(question is not None)
+        walk.look(levels=Levels(sight, by_gauge={}) if question else None)
+    assert walk.phase is Phase.HELD
+    assert 10 <= sum(asked) <= 12
 
 
 def test_gauges_are_looked_at_while_a_person_is_waited_for() -> None:

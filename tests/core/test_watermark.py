@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from shared.core import watermark
+from shared.core import questions, watermark
+from shared.core.judge import Kind
 from shared.core.model import Phase
 from shared.core.questions import bin_at, read_up_to
-from shared.core.telemetry import Answer, Sight
+from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
 from tests.given import step
-from tests.told import MINUTE_S, minutes, minutes_plan
+from tests.told import MINUTE_S, Told, minutes, minutes_plan
 
 LONG = minutes_plan(steps=(step(10, min_s=36_000, max_s=72_000), step(100)))
 
@@ -39,7 +40,7 @@ def test_a_plan_that_waits_for_hours_is_not_cut_short() -> None:
     source = replace(minutes_plan().source, ingestion_delay_s=9000)
     walk = minutes(plan=minutes_plan(source=source))
     answer = Answer(Sight.SEEN, lag_s=5000)
-    assert watermark.learnt(walk.plan, walk.rollout, answer) == 4500
+    assert watermark.learnt(walk.plan, walk.rollout, answer, walk.now_s) == 4500
 
 
 def test_a_quick_source_decides_sooner_and_a_slow_one_later() -> None:
@@ -86,3 +87,72 @@ def test_a_source_known_to_be_slow_is_late_only_after_its_own_delay() -> None:
     assert late[0] == (2400 + 300) / MINUTE_S + 1
     assert f"is {walk.now_s - last_s:.0f} s old, 2700 s are allowed" in said[-1]
     assert walk.phase is Phase.BAKING
+
+
+class Hung(Told):
+    """One of ten requests to the canary hangs: its row comes with the bin's age of 250 s."""
+
+    def answer(self) -> Answer | None:
+        told = super().answer()
+        if told is None or self.phase is Phase.PENDING:
+            return told
+        bins = tuple(self.so_far(seen) for seen in told.bins)
+        lag_s = 250.0 if any(seen.canary and seen.canary.bad[0] for seen in bins) else 20.0
+        return replace(told, bins=bins, lag_s=lag_s)
+
+    def so_far(self, seen: BinSeen) -> BinSeen:
+        if seen.canary is None:
+            return seen
+        ended = self.now_s - (seen.index + 1) * MINUTE_S >= 250
+        hung = round(seen.canary.items / 10)
+        rows = seen.canary.rows if ended else seen.canary.rows - hung
+        bad = hung if ended else 0
+        return replace(seen, canary=ArmBin(rows, rows, (bad,), (bad,)))
+
+
+def test_a_quick_source_does_not_hide_requests_that_hang() -> None:
+    """All other rows come in seconds; the plan waits for five minutes, and for good reason."""
+    walk = Hung(minutes_plan(), per_s=6000, tick_s=MINUTE_S).bake()
+    walk.looks(15)
+    assert walk.phase is Phase.REVERTED, walk.rollout.sentence
+    assert walk.rollout.step == 0
+
+
+def judged(walk: Told) -> Kind | None:
+    return walk.rollout.verdict.kind if walk.rollout.verdict else None
+
+
+def test_no_pass_is_drawn_from_bins_that_were_read_too_early() -> None:
+    """The source turns out slower than was thought: what is folded must first be old enough."""
+    lags = [10.0]
+    walk = minutes(plan=LONG, bend=lambda answer: replace(answer, lag_s=lags[-1])).bake()
+    walk.looks(20)
+    assert judged(walk) is Kind.PASS
+    lags.append(500.0)
+
+    said = [walk.look() for _ in range(20)]
+
+    assert walk.rollout.delay_s == 1000
+    assert "became slower: what was read as complete has to age 1000 s" in said[0]
+    assert sum("became slower" in each for each in said) == (1000 - 150) // MINUTE_S - 2
+    assert judged(walk) is Kind.PASS
+
+
+def test_a_source_slower_than_anybody_waits_for_is_blindness() -> None:
+    """An hour is the most; of rows that may come later nobody can say that there are none."""
+    walk = minutes(plan=LONG, bend=lambda answer: replace(answer, lag_s=2000.0)).bake()
+    said = walk.looks(70)[-1]
+    assert "came 2000 s after its request or later, and no more than 3600 s are waited" in said
+
+
+def test_short_bins_wait_for_as_many_of_them_as_the_record_holds() -> None:
+    """Bins of a second in a source of minutes: 120 stay open, the newest is asked for."""
+    source = replace(minutes_plan().source, bin_s=1, ingestion_delay_s=2)
+    plan = minutes_plan(source=source, steps=(step(10, max_s=72_000), step(100)))
+    walk = minutes(plan=plan, per_s=100, tick_s=1, bend=lambda a: replace(a, lag_s=600.0)).bake()
+    walk.looks(300)
+    question = questions.needed(walk.plan, walk.rollout, walk.now_s)
+    assert question is not None
+    assert question.to_bin == bin_at(walk.now_s, 1) + 1
+    assert len((walk.rollout.evidence or {})["errors"].open_bins) <= 121
+    assert "no more than 120 s are waited" in walk.rollout.sentence
