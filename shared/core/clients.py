@@ -8,7 +8,8 @@ from shared.core.telemetry import Answer, ArmBin, Source
 
 # Means of a few rows differ by chance; a sampler that treats arms differently does so by more.
 _ALIKE = 1.1
-_MOST_KEYLESS = 0.5
+# Beyond this share of rows that carry no client, the others stand for too few users.
+MOST_KEYLESS = 0.5
 
 
 def unlike(source: Source, answer: Answer) -> str:
@@ -31,7 +32,7 @@ def unlike(source: Source, answer: Answer) -> str:
 
 def keyless(source: Source, answer: Answer) -> str:
     """Why too few rows name their client; empty when enough do."""
-    if source.client is None or answer.keyless <= _MOST_KEYLESS:
+    if source.client is None or answer.keyless <= MOST_KEYLESS:
         return ""
     return (
         f"{100 * answer.keyless:.0f} % of the requests carry no {source.client}, by which clients "

@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from shared.core import exposures, gates, judge, questions, strata, weights
+from shared.core.clients import MOST_KEYLESS
 from shared.core.events import Ticked
 from shared.core.judge import Counts
 from shared.core.model import Pair, Plan, Rollout
 from shared.core.telemetry import Answer, Sight
-
-# Beyond this share of rows that carry no client, the others stand for too few users.
-MOST_KEYLESS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
