@@ -23,6 +23,8 @@ from sandbox.users import Crowd, Habits, Tally, Where
 EXAMPLE: Final = ROOT / "examples" / "plan.yaml"
 # Short, so that one of two replays takes twice as long as the other by less than Linnet looks at.
 FEED_MS: Final = 3.0
+# So often that twenty seconds of stable's past show it, and a mix of cities shows in the totals.
+FAR_ERROR_RATE: Final = 0.03
 DARK_EXAMPLE: Final = ROOT / "examples" / "plan-dark.yaml"
 
 
@@ -74,6 +76,9 @@ class Scene:
             self._world.create_profile(self._profile(pair))
             if cast.sampled:
                 self._feed(pair)
+            else:
+                for service in (pair.stable, pair.canary):
+                    service.behave(far_error_rate=FAR_ERROR_RATE)
             self._crowd = Crowd(self._where(pair), cast.habits)
             await stack.enter_async_context(self._crowd)
             self._stack = stack.pop_all()
