@@ -28,6 +28,8 @@ def rollout(found: Json) -> Iterator[RenderableType]:
         yield Text.assemble(("advice: ", "yellow" if each["off"] else ""), each["sentence"])
     for name, limit in found.get("thresholds_ms", {}).items():
         yield Text(f"{name} means slower than {limit:.0f} ms, which was frozen at the start")
+    for name, count in found.get("standardised", {}).items():
+        yield Text(f"{name}: {_standardised(', '.join(found['strata']), count)}")
     yield history(found["history"])
 
 
@@ -69,6 +71,12 @@ def history(rows: Sequence[Json]) -> Table:
         cells = row["at"][11:19], row["event"], f"{row['percent']:g}", row["sentence"]
         table.add_row(*map(Text, cells))
     return table
+
+
+def _standardised(columns: str, count: int | None) -> str:
+    if count is None:
+        return f"strata by {columns} foretell nothing, requests count as they are"
+    return f"exposures standardised by {columns} ({count} strata)"
 
 
 def _rate(arm: Json) -> str:
