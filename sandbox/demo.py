@@ -28,7 +28,7 @@ from sandbox.users import Habits
 from sandbox.view import View, told_in_full
 from sandbox.watch import Told, Watch
 
-DEADLINE_S: Final = 220.0
+DEADLINE_S: Final = 270.0
 WARM_UP_S: Final = 21.0
 BAD_RATE: Final = 0.2
 BAD_FROM: Final = 0.10
