@@ -28,8 +28,7 @@ def rollout(found: Json) -> Iterator[RenderableType]:
         yield Text.assemble(("advice: ", "yellow" if each["off"] else ""), each["sentence"])
     for name, limit in found.get("thresholds_ms", {}).items():
         yield Text(f"{name} means slower than {limit:.0f} ms, which was frozen at the start")
-    for name, count in found.get("standardised", {}).items():
-        yield Text(f"{name}: {_standardised(', '.join(found['strata']), count)}")
+    yield from map(Text, standardised(found))
     yield history(found["history"])
 
 
@@ -63,6 +62,16 @@ def rules(shown: Sequence[Json]) -> Table:
     return table
 
 
+def standardised(found: Json) -> Iterator[str]:
+    """A line for each rule of a plan with strata: what its exposures are standardised by."""
+    columns = ", ".join(found.get("strata", ()))
+    for name, count in found.get("standardised", {}).items():
+        if count is None:
+            yield f"{name}: strata by {columns} foretell nothing, requests count as they are"
+        else:
+            yield f"{name}: exposures standardised by {columns} ({count} strata)"
+
+
 def history(rows: Sequence[Json]) -> Table:
     """The latest turns that changed something, a line each."""
     table = Table("at", "event", "percent", "what and why", box=None)
@@ -71,12 +80,6 @@ def history(rows: Sequence[Json]) -> Table:
         cells = row["at"][11:19], row["event"], f"{row['percent']:g}", row["sentence"]
         table.add_row(*map(Text, cells))
     return table
-
-
-def _standardised(columns: str, count: int | None) -> str:
-    if count is None:
-        return f"strata by {columns} foretell nothing, requests count as they are"
-    return f"exposures standardised by {columns} ({count} strata)"
 
 
 def _rate(arm: Json) -> str:

@@ -72,9 +72,7 @@ def test_the_lag_the_unit_and_advice_follow() -> None:
 
 def test_it_is_said_how_exposures_are_standardised() -> None:
     """A line for each rule: by which columns, or that they are of no use; else none."""
-    told = {"strata": ["ClientCity", "Name"], "standardised": {"errors": 5, "slow": None}}
-
-    lines = printed(**told)
+    lines = printed(strata=["ClientCity", "Name"], standardised={"errors": 5, "slow": None})
 
     assert lines[1:3] == [
         "errors: exposures standardised by ClientCity, Name (5 strata)",
