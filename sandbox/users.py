@@ -34,9 +34,10 @@ type Arm = Literal["stable", "canary"]
 MAX_IN_FLIGHT: Final = 500
 CITIES: Final = ("Bergen", "Lyon", "Porto", FAR_CITY, "Turin")
 _ANSWER_S: Final = 5.0
-# A query that is lost is asked again, as stub resolvers do; nobody gives a name up at once.
-_ASK_AGAIN_S: Final = 2.0
-_RESOLVE_S: Final = 7.0
+# A query that is lost is asked again, as glibc does: after 5 s, and twice. That a name is gone is
+# an answer, and is heard at once.
+_ASK_AGAIN_S: Final = 5.0
+_RESOLVE_S: Final = 11.0
 _FAILED_FROM: Final = 500
 
 
