@@ -67,7 +67,7 @@ def standardised(found: Json) -> Iterator[str]:
     columns = ", ".join(found.get("strata", ()))
     for name, count in found.get("standardised", {}).items():
         if count is None:
-            yield f"{name}: strata by {columns} foretell nothing, requests count as they are"
+            yield f"{name}: strata by {columns} foretell nothing, exposures count as they are"
         else:
             yield f"{name}: exposures standardised by {columns} ({count} strata)"
 

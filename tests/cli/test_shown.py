@@ -76,7 +76,7 @@ def test_it_is_said_how_exposures_are_standardised() -> None:
 
     assert lines[1:3] == [
         "errors: exposures standardised by ClientCity, Name (5 strata)",
-        "slow: strata by ClientCity, Name foretell nothing, requests count as they are",
+        "slow: strata by ClientCity, Name foretell nothing, exposures count as they are",
     ]
     assert not [line for line in printed() if "strata" in line]
 
