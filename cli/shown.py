@@ -28,6 +28,7 @@ def rollout(found: Json) -> Iterator[RenderableType]:
         yield Text.assemble(("advice: ", "yellow" if each["off"] else ""), each["sentence"])
     for name, limit in found.get("thresholds_ms", {}).items():
         yield Text(f"{name} means slower than {limit:.0f} ms, which was frozen at the start")
+    yield from map(Text, standardised(found))
     yield history(found["history"])
 
 
@@ -59,6 +60,16 @@ def rules(shown: Sequence[Json]) -> Table:
             arms = (_rate(counted[arm]) for arm in ("canary", "stable"))
             table.add_row(*map(Text, (name, *arms, *cells, str(counted["blocks"]))))
     return table
+
+
+def standardised(found: Json) -> Iterator[str]:
+    """A line for each rule of a plan with strata: what its exposures are standardised by."""
+    columns = ", ".join(found.get("strata", ()))
+    for name, count in found.get("standardised", {}).items():
+        if count is None:
+            yield f"{name}: strata by {columns} foretell nothing, exposures count as they are"
+        else:
+            yield f"{name}: exposures standardised by {columns} ({count} strata)"
 
 
 def history(rows: Sequence[Json]) -> Table:

@@ -49,6 +49,7 @@ async def rollout(world: World, name: str) -> Json | None:
         "verdict": views.explained(stored.rollout.verdict),
         "advice": views.advice(stored.rollout),
         "thresholds_ms": dict(stored.rollout.thresholds_ms or {}),
+        **views.standardised(stored.plan, stored.rollout),
         "baseline": None if stored.rollout.baseline is None else views.rates(stored.rollout),
         "before": views.spoken(stored.rollout.before),
         "history": [views.history_row(row) for row in rows],

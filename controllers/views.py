@@ -120,6 +120,22 @@ def advice(rollout: Rollout) -> list[Json]:
     ]
 
 
+def standardised(plan: Plan, rollout: Rollout) -> Json:
+    """By which columns exposures are standardised, and in how many strata each rule's are.
+
+    None is a rule whose failures strata did not foretell. Nothing is said where the plan names no
+    columns, and until they are frozen at the start.
+    """
+    if rollout.standard is None:
+        return {}
+    known = rollout.standard
+    counted = {
+        rule.name: len(known.keys) if rule.name in known.weights else None
+        for rule in plan.source.rules
+    }
+    return {"strata": list(plan.source.strata), "standardised": counted}
+
+
 def history_row(row: HistoryRow) -> Json:
     """A history row for people: the event's kind and what it led to."""
     whole = row_to_dict(row)

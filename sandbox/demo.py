@@ -2,9 +2,10 @@
 
 `shop` is good and reaches 100 %; `cart` turns bad at 10 % and is taken back by the evidence;
 `pay` is taken back by an alert at 25 %. `feed` and `wave` begin with a dark launch: the one is
-sometimes wrong and goes no further, the other is not and reaches 100 %. Rule: nothing here
-decides about traffic. The script starts the rollouts, breaks two services and posts one alert;
-then it looks at how they end.
+sometimes wrong and goes no further, the other is not and reaches 100 %. The first three count hurt
+users, standardised by city; the feeds count requests. Rule: nothing here decides about traffic.
+The script starts the rollouts, breaks two services and posts one alert; then it looks at how they
+end.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from typing import Final
 from rich.console import Console
 from rich.live import Live
 
+from cli.shown import standardised
 from sandbox.alerts import fired
 from sandbox.endings import Expected, examine, summary
 from sandbox.local import LocalWorld, WorldOptions, profile_id
@@ -28,7 +30,7 @@ from sandbox.users import Habits
 from sandbox.view import View, told_in_full
 from sandbox.watch import Told, Watch
 
-DEADLINE_S: Final = 220.0
+DEADLINE_S: Final = 270.0
 WARM_UP_S: Final = 21.0
 BAD_RATE: Final = 0.2
 BAD_FROM: Final = 0.10
@@ -145,6 +147,9 @@ async def demo(console: Console, *, headless: bool) -> int:
         if not headless:
             console.print(*map(told_in_full, watch.told), sep="")
         console.print(summary(endings, time.time() - began_s))
+        for act in acts:
+            for line in standardised(watch.seats[act.name].strata):
+                console.print(f"{act.name}, {line}", markup=False, highlight=False)
         for act in acts:
             for part in shadow_report(watch.seats[act.name]):
                 console.print(part)

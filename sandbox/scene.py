@@ -23,6 +23,9 @@ from sandbox.users import Crowd, Habits, Tally, Where
 EXAMPLE: Final = ROOT / "examples" / "plan.yaml"
 # Short, so that one of two replays takes twice as long as the other by less than Linnet looks at.
 FEED_MS: Final = 3.0
+# So often that twenty seconds of stable's past show it; elsewhere hardly anything fails.
+ERROR_RATE: Final = 0.0005
+FAR_ERROR_RATE: Final = 0.03
 DARK_EXAMPLE: Final = ROOT / "examples" / "plan-dark.yaml"
 
 
@@ -74,6 +77,9 @@ class Scene:
             self._world.create_profile(self._profile(pair))
             if cast.sampled:
                 self._feed(pair)
+            else:
+                for service in (pair.stable, pair.canary):
+                    service.behave(error_rate=ERROR_RATE, far_error_rate=FAR_ERROR_RATE)
             self._crowd = Crowd(self._where(pair), cast.habits)
             await stack.enter_async_context(self._crowd)
             self._stack = stack.pop_all()

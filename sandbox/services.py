@@ -7,6 +7,8 @@ need two addresses (127.0.x.1 and 127.0.x.2). Rules:
 - Every other request becomes a row of AppRequests, handed over in batches, never one by one.
   Requests to the health path are marked as synthetic, as availability tests are, and so are
   Linnet's replays: no user sent them. A real service does that by its telemetry's initializer.
+- Who asks and from which city stands in headers: a user is told apart by a cookie elsewhere, and
+  Application Insights finds the city by the address, which here is always the loopback's.
 - With `samples` a service posts a share of its requests to Linnet, as its middleware would.
 
 They prove that weights, DNS answers, requests and telemetry hang together as we think. They do
@@ -32,6 +34,9 @@ from sandbox.logs import MAX_BATCH_ROWS, WorkspaceLogs
 HEALTH_PATH: Final = "/health"
 BEHAVIOUR_PATH: Final = "/behaviour"
 USER_HEADER: Final = "x-user"
+CITY_HEADER: Final = "x-city"
+# Its line is poor: requests from there fail more often, whichever version they meet.
+FAR_CITY: Final = "Stanley"
 BATCH_S: Final = 0.25
 MAX_HELD_ROWS: Final = MAX_BATCH_ROWS
 MAX_LATENCY_MS: Final = 60_000.0
@@ -48,16 +53,19 @@ type Page = Callable[[bool], dict[str, Any]]
 class Behaviour:
     """How a service answers: the shares that fail and that are wrong (0..1), the mean latency.
 
-    Raises ValueError for what is neither.
+    `far_error_rate` is the share that fails of requests from FAR_CITY, beside the others' reasons.
+    Raises ValueError for what is neither a share nor a latency.
     """
 
     error_rate: float = 0.002
     latency_ms: float = 8.0
     wrong_rate: float = 0.0
+    far_error_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        rates = 0 <= self.error_rate <= 1 and 0 <= self.wrong_rate <= 1
-        if not (rates and 0 <= self.latency_ms <= MAX_LATENCY_MS):
+        rates = self.error_rate, self.wrong_rate, self.far_error_rate
+        shares = all(0 <= rate <= 1 for rate in rates)
+        if not (shares and 0 <= self.latency_ms <= MAX_LATENCY_MS):
             raise ValueError(f"{self}: a rate is 0..1, the latency 0..{MAX_LATENCY_MS:g} ms")
 
 
@@ -157,7 +165,7 @@ class Service:
         else:
             self.users += 1
         exchange = self._begin(request)
-        status = await self._work()
+        status = await self._work(request.headers.get(CITY_HEADER, ""))
         if self.page is None or status >= 400:  # noqa: PLR2004  # a failure has no page
             response = web.Response(status=status, text=self.version)
         else:
@@ -185,11 +193,13 @@ class Service:
             return web.Response(status=400, text=f"{error}\n")
         return web.json_response(asdict(self.behaviour))
 
-    async def _work(self) -> int:
+    async def _work(self, city: str) -> int:
         behaviour = self.behaviour
         if behaviour.latency_ms > 0:
             await asyncio.sleep(self._dice.expovariate(1000 / behaviour.latency_ms))
-        return 500 if self._dice.random() < behaviour.error_rate else 200
+        far = behaviour.far_error_rate if city == FAR_CITY else 0.0
+        good = (1 - behaviour.error_rate) * (1 - far)
+        return 200 if self._dice.random() < good else 500
 
     def _note(
         self, request: web.BaseRequest, status: int, at: datetime, duration_ms: float
@@ -203,6 +213,7 @@ class Service:
                 "TimeGenerated": at,
                 "AppRoleName": self.role,
                 "AppVersion": self.version,
+                "ClientCity": request.headers.get(CITY_HEADER, ""),
                 "DurationMs": duration_ms,
                 "ItemCount": 1,
                 "Name": name,

@@ -4,6 +4,8 @@ Rules:
 - A resolver keeps each answer for its TTL and so sends all its users the same way until then.
 - Load is open: requests leave when they are due (exponential gaps, seeded), whether or not the
   ones before were answered, up to a bound in flight.
+- All users of a resolver live in one city, and several resolvers serve a city. So a mix of cities
+  moves with DNS, which is what strata are for.
 - One loop per resolver, kept-alive connections, and counters instead of records.
 
 They prove that a change of weights reaches users as late and as clumped as caches make it. They
@@ -25,15 +27,17 @@ import dns.resolver
 from yarl import URL
 
 from sandbox.dns import LOOPBACK
-from sandbox.services import USER_HEADER
+from sandbox.services import CITY_HEADER, FAR_CITY, USER_HEADER
 
 type Arm = Literal["stable", "canary"]
 
 MAX_IN_FLIGHT: Final = 500
+CITIES: Final = ("Bergen", "Lyon", "Porto", FAR_CITY, "Turin")
 _ANSWER_S: Final = 5.0
-# A query that is lost is asked again, as stub resolvers do; nobody gives a name up at once.
-_ASK_AGAIN_S: Final = 2.0
-_RESOLVE_S: Final = 7.0
+# A query that is lost is asked again, as glibc does: after 5 s, and twice. That a name is gone is
+# an answer, and is heard at once.
+_ASK_AGAIN_S: Final = 5.0
+_RESOLVE_S: Final = 11.0
 _FAILED_FROM: Final = 500
 
 
@@ -96,6 +100,7 @@ class Resolver:
 
     def __init__(self, number: int, where: Where, habits: Habits, tally: Tally) -> None:
         self.users = [f"user-{number}-{each}" for each in range(habits.users_each)]
+        self.city = CITIES[number % len(CITIES)]
         self.dice = random.Random(f"{habits.seed} {where.name} {number}")
         self._where = where
         self._tally = tally
@@ -182,16 +187,19 @@ class Crowd:
             elif len(self._in_flight) >= MAX_IN_FLIGHT:
                 self.tally.skipped += 1
             else:
-                request = asyncio.create_task(self._send(session, address, user))
+                headers = {USER_HEADER: user, CITY_HEADER: resolver.city}
+                request = asyncio.create_task(self._send(session, address, headers))
                 self._in_flight.add(request)
                 request.add_done_callback(self._in_flight.discard)
 
-    async def _send(self, session: aiohttp.ClientSession, address: str, user: str) -> None:
+    async def _send(
+        self, session: aiohttp.ClientSession, address: str, headers: dict[str, str]
+    ) -> None:
         at_s = time.time()
         try:
-            async with session.get(self._urls[address], headers={USER_HEADER: user}) as response:
+            async with session.get(self._urls[address], headers=headers) as response:
                 await response.read()
                 good = response.status < _FAILED_FROM
         except (aiohttp.ClientError, TimeoutError):
             good = False
-        self.tally.note(self.where.arms[address], user, at_s, good=good)
+        self.tally.note(self.where.arms[address], headers[USER_HEADER], at_s, good=good)

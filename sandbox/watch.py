@@ -61,6 +61,7 @@ class Seat:
     summary: Json = field(default_factory=dict)
     shadow: Json = field(default_factory=dict)
     shadow_s: float = 0.0
+    strata: Json = field(default_factory=dict)
     rows: int = 0
     told: deque[Told] = field(default_factory=lambda: deque(maxlen=MAX_DECISIONS))
     samples: deque[Sample] = field(
@@ -135,6 +136,7 @@ class Watch:
             seat.shadow_s = now_s
             whole = await self._world.get(f"rollouts/{seat.scene.name}")
             seat.shadow = whole["shadow"] or {}
+            seat.strata = {key: whole[key] for key in ("strata", "standardised") if key in whole}
             for row in whole["history"]:
                 if row["number"] > seat.rows:
                     seat.rows = row["number"]

@@ -70,6 +70,17 @@ def test_the_lag_the_unit_and_advice_follow() -> None:
     assert "slow means slower than 812 ms, which was frozen at the start" in text
 
 
+def test_it_is_said_how_exposures_are_standardised() -> None:
+    """A line for each rule: by which columns, or that they are of no use; else none."""
+    lines = printed(strata=["ClientCity", "Name"], standardised={"errors": 5, "slow": None})
+
+    assert lines[1:3] == [
+        "errors: exposures standardised by ClientCity, Name (5 strata)",
+        "slow: strata by ClientCity, Name foretell nothing, exposures count as they are",
+    ]
+    assert not [line for line in printed() if "strata" in line]
+
+
 def test_several_rules_share_their_evidence_of_harm_and_it_is_said() -> None:
     """Each has its two lines, and one line holds what decides."""
     rules = {"errors": seen([HARM] * 6), "slow": seen([QUIET] * 6)}

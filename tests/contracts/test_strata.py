@@ -62,6 +62,16 @@ async def test_stables_past_is_told_by_stratum_and_half(world: AzureWorld) -> No
     ]
 
 
+async def test_texts_of_requests_are_kept_cut_and_few(world: AzureWorld, azure: LocalAzure) -> None:
+    """The 64 strata with most requests, 200 characters of each; those beyond count as the rest."""
+    often = [of(f"{n:03}{'x' * 300}", 1, "9.9", ItemCount=70 - n) for n in range(70)]
+    await azure.logs.add(WORKSPACE, often)
+    found = await world.telemetry.strata(question(ERRORS, stable="9.9", strata=CITY))
+    *known, rest = found.seen
+    assert {each.key for each in known} == {f"{n:03}{'x' * 197}" for n in range(64)}
+    assert (rest.key, rest.events) == (None, (sum(70 - n for n in range(64, 70)), 0))
+
+
 async def test_where_clients_count_one_is_counted_once_a_bin(world: AzureWorld) -> None:
     """Two failures of bob's in a minute are one bad client of one."""
     found = await world.telemetry.strata(question(ERRORS, client="UserId", strata=CITY))

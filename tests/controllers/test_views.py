@@ -11,8 +11,8 @@ from shared import record
 from shared.core import judge
 from shared.core.judge import Counts, Verdict
 from shared.core.model import Phase
-from shared.core.telemetry import Advice
-from tests.town import Town
+from shared.core.telemetry import Advice, Sight, Strata, Stratum
+from tests.town import Town, plan_document
 from tests.weighed import HARM, QUIET, one, seen, step
 
 
@@ -127,6 +127,57 @@ async def test_advice_and_frozen_thresholds_are_shown_with_the_rollout() -> None
     assert shown["thresholds_ms"] == {"slow": 812.5}
     [advice] = shown["advice"]
     assert advice == {"name": "cpu", "off": True, "sentence": "cpu is 40 % over stable's"}
+
+
+def past(oslo_bad: float) -> Strata:
+    """A past of two cities, each half of it alike; in Rome one request in a hundred is bad."""
+    cities = {"Oslo": oslo_bad, "Rome": 10.0, None: 0.0}
+    return Strata(
+        Sight.SEEN,
+        seen=tuple(
+            Stratum(city, (1000.0, 1000.0) if city else (0.0, 0.0), ((bad, bad),))
+            for city, bad in cities.items()
+        ),
+    )
+
+
+@pytest.mark.parametrize(("oslo_bad", "strata"), [(100.0, 2), (10.0, None)])
+async def test_it_is_shown_by_what_exposures_are_standardised(
+    oslo_bad: float, strata: int | None
+) -> None:
+    """The plan's columns, and in how many strata; null where they foretell nothing.
+
+    What requests said stays in the record: the cities themselves are not shown.
+    """
+    town = Town()
+    town.world.telemetry.past = lambda _: past(oslo_bad)
+    evidence = {**plan_document()["evidence"], "strata": ["ClientCity", "OperationName"]}
+    await town.start(evidence=evidence)
+    await town.reach(Phase.BAKING)
+
+    shown = await api.rollout(town.world, "shop-2.4")
+
+    assert shown is not None
+    assert shown["strata"] == ["ClientCity", "OperationName"]
+    assert shown["standardised"] == {"errors": strata}
+    assert "Oslo" not in json.dumps(shown)
+
+
+async def test_nothing_is_said_of_strata_that_are_not_named_or_not_yet_frozen() -> None:
+    """A plan without columns never has any; one with columns has them from the start on."""
+    bare, town = Town(), Town()
+    await bare.start()
+    await bare.reach(Phase.BAKING)
+    town.world.telemetry.past = lambda _: Strata(Sight.FAILED, "403")
+    await town.start(evidence={**plan_document()["evidence"], "strata": ["ClientCity"]})
+    await town.seconds(3)
+
+    for each in (bare, town):
+        shown = await api.rollout(each.world, "shop-2.4")
+
+        assert shown is not None
+        assert "standardised" not in shown
+        assert "strata" not in shown
 
 
 def test_harm_is_shown_for_each_rule_and_for_all_together() -> None:

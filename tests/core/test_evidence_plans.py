@@ -120,6 +120,38 @@ def test_another_column_is_no_client(column: object) -> None:
         read(client=column)
 
 
+def test_strata_are_columns_that_tell_beforehand_who_fails_more() -> None:
+    """At most three of those that many users share, or properties; none unless they are named."""
+    columns = ["ClientCity", "OperationName", "Properties.tier"]
+    assert read(strata=columns).strata == tuple(columns)
+    assert read().strata == ()
+
+
+@pytest.mark.parametrize(
+    "column", ["UserId", "SessionId", "ClientIP", "UserAccountId", "UserAuthenticatedId", "Url", ""]
+)
+def test_a_column_that_names_a_person_is_no_stratum(column: str) -> None:
+    """Texts of strata are kept in the record, so who someone is may not be one."""
+    with pytest.raises(RefusedError, match=r"evidence\.strata\.0: "):
+        read(strata=[column])
+
+
+@pytest.mark.parametrize(
+    ("strata", "words"),
+    [
+        (["ClientCity | take 1"], "evidence.strata.0: String should match"),
+        (["ClientCity", "ClientCity"], "strata: names must differ"),
+        (["ClientCity", "ClientOS", "ClientType", "Source"], "at most 3 are allowed, not 4"),
+    ],
+    ids=str,
+)
+def test_strata_that_are_none_are_refused_naming_the_field(strata: object, words: str) -> None:
+    """Neither KQL, nor the same twice, nor more than three."""
+    with pytest.raises(RefusedError) as refused:
+        read(strata=strata)
+    assert words in str(refused.value)
+
+
 def test_gauges_are_understood() -> None:
     """With a share that they may lie above stable's, ten per cent unless it is said."""
     metric = {"name": "queue", "table": "AppMetrics", "metric": "q | take 1", "above": "50%"}

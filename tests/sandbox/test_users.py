@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 
 from sandbox.azure import DEFAULT_WORKSPACE, LocalAzure, LocalOptions
-from sandbox.services import ServicePair, Telemetry, Versions, serve_pair
-from sandbox.users import Crowd, Habits, Resolver, Tally, Where
+from sandbox.services import FAR_CITY, ServicePair, Telemetry, Versions, serve_pair
+from sandbox.users import CITIES, Crowd, Habits, Resolver, Tally, Where
 from shared.cloud import kql
 from tests.contracts.shop import question
 
@@ -123,6 +123,39 @@ async def test_each_user_who_was_hurt_is_one_affected_client(town: Town) -> None
     assert [row["keyless"] for row in rows if row["part"] == kql.ARMS] == [0]
 
 
+async def test_rows_say_from_which_city_and_for_what_a_request_came(town: Town) -> None:
+    """Each city has several resolvers, and their users' requests carry it; a bare one carries none.
+
+    These are the columns that a plan's strata may name.
+    """
+    town.weights(100, 0)
+    resolvers = 2 * len(CITIES)
+    await crowded(town, 300, Habits(resolvers=resolvers, users_each=3, rate_per_s=400))
+    async with aiohttp.ClientSession() as session:
+        await session.get(f"http://{town.pair.stable.host}:{town.pair.port}/health")
+    await asyncio.sleep(0.3)
+    rows = await town.rows(
+        "AppRequests | summarize users=dcount(UserId) by ClientCity, OperationName"
+        " | order by ClientCity asc"
+    )
+    assert rows == [["", "GET /health", 1], *([city, "GET /", 6] for city in sorted(CITIES))]
+
+
+async def test_requests_from_the_far_city_fail_more_often_with_either_version(town: Town) -> None:
+    """Where a user sits tells beforehand how often a request fails, whatever the version."""
+    town.weights(50, 50, ttl_s=0)
+    for service in (town.pair.stable, town.pair.canary):
+        service.behave(error_rate=0.0, far_error_rate=1.0, latency_ms=0)
+    tally = await crowded(town, 300, Habits(resolvers=2 * len(CITIES), rate_per_s=400))
+    await asyncio.sleep(0.3)
+    rows = await town.rows(
+        "AppRequests | where Success == false"
+        " | summarize n=count() by ClientCity, AppVersion | order by AppVersion asc"
+    )
+    assert [row[:2] for row in rows] == [[FAR_CITY, "1"], [FAR_CITY, "2"]]
+    assert sum(row[2] for row in rows) >= tally.bad.total() > 30
+
+
 async def test_a_resolver_keeps_an_answer_for_its_ttl_and_no_longer(town: Town) -> None:
     """The weights move at once; its users follow when the cached answer has run out."""
     town.weights(100, 0)
@@ -181,8 +214,9 @@ async def test_behaviour_can_be_changed_over_http_and_nonsense_is_refused(town: 
     async with aiohttp.ClientSession() as session:
         async with session.put(url, json={"error_rate": 0.5}) as response:
             changed = {"error_rate": 0.5, "latency_ms": 8.0, "wrong_rate": 0.0}
-            assert await response.json() == changed
-        for nonsense in ({"error_rate": 2}, {"colour": 1}, [1], {"latency_ms": "soon"}):
+            assert await response.json() == {**changed, "far_error_rate": 0.0}
+        strange = {"error_rate": 2}, {"far_error_rate": -1}, {"colour": 1}, [1], {"latency_ms": "x"}
+        for nonsense in strange:
             async with session.put(url, json=nonsense) as response:
                 assert response.status == 400
     assert town.pair.canary.behaviour.error_rate == 0.5

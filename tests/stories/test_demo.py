@@ -38,12 +38,22 @@ async def test_all_rollouts_of_the_demo_end_as_they_should() -> None:
     assert outcomes["wave"][0] == "PROMOTED"
     assert risen(lines, "shop") == ["1", "5", "10", "25", "50", "100"]
     assert risen(lines, "wave") == ["0", "10", "50", "100"]
+    assert_both_units_were_counted(text)
     assert_dark_launch_was_enough(text, lines, outcomes["feed"])
 
 
 def risen(lines: list[list[str]], name: str) -> list[str]:
     """The percentages that a rollout was given, in order."""
     return [line[3] for line in lines if line[1:3] == [name, "SHIFTING"]]
+
+
+def assert_both_units_were_counted(text: str) -> None:
+    """Hurt users in the shops, where it is said what strata are for; requests in the feed."""
+    unwrapped = " ".join(text.split())
+    assert re.search(r"canary \d+ of \d+ clients bad ", unwrapped)
+    assert re.search(r"canary \d+ of \d+ requests bad ", unwrapped)
+    for name in ("shop", "cart", "pay"):
+        assert re.search(rf"^{name}, errors: .* by ClientCity ", text, re.MULTILINE)
 
 
 def assert_dark_launch_was_enough(text: str, lines: list[list[str]], feed: list[str]) -> None:
