@@ -33,25 +33,22 @@ def summary(plan: Plan, rollout: Rollout) -> Json:
         "of_steps": len(plan.steps),
         "wanted_percent": rollout.wanted_percent,
         "weights": spoken(rollout.last_pair),
-        "request_share_percent": request_share_percent(plan, rollout),
+        "request_share_percent": request_share_percent(rollout),
         "sentence": rollout.sentence,
         "hold": None if rollout.hold is None else rollout.hold.reason,
         "reasons": list(rollout.reasons),
     }
 
 
-def request_share_percent(plan: Plan, rollout: Rollout) -> float | None:
-    """The canary's share of the requests seen at this step; None before there are any.
+def request_share_percent(rollout: Rollout) -> float | None:
+    """The canary's share of the requests in this step's complete blocks; None before any.
 
-    In a dark launch none of what was counted was a user's.
+    Of requests, whatever the judge counts; in a dark launch none is a user's, and it is None.
     """
-    if rollout.verdict is None or not rollout.verdict.weighings:
+    if rollout.attendance is None:
         return None
-    if plan.steps[rollout.step].shadow:
-        return None
-    counts = rollout.verdict.weighings[0].step_counts
-    both = counts.canary_events + counts.stable_events
-    return round(100 * counts.canary_events / both, 2) if both else None
+    stable, canary = rollout.attendance.requests
+    return round(100 * canary / (stable + canary), 2) if stable + canary else None
 
 
 def explained(verdict: Verdict | None) -> Json | None:

@@ -4,7 +4,9 @@ A client seen through a sample is bad less often than it was, and the less often
 sample. Sampled alike, the versions lose alike; sampled differently, no count of clients is fair.
 """
 
-from shared.core.telemetry import Answer, ArmBin, Source
+from dataclasses import replace
+
+from shared.core.telemetry import Answer, ArmBin, BinSeen, Source
 
 # Means of a few rows differ by chance; a sampler that treats arms differently does so by more.
 _ALIKE = 1.1
@@ -28,6 +30,15 @@ def unlike(source: Source, answer: Answer) -> str:
         f"{canary:.3g} of the canary, and a coarser sample shows fewer clients as bad; "
         "sample both versions alike, or leave evidence.client out"
     )
+
+
+def as_requests(bins: tuple[BinSeen, ...]) -> tuple[BinSeen, ...]:
+    """The same bins without their clients, whose requests can be compared however sampled."""
+
+    def requests(arm: ArmBin | None) -> ArmBin | None:
+        return arm and replace(arm, clients=(), bad_clients=(), exposed=())
+
+    return tuple(BinSeen(each.index, requests(each.stable), requests(each.canary)) for each in bins)
 
 
 def keyless(source: Source, answer: Answer) -> str:

@@ -2,16 +2,19 @@
 
 1. Only what was SEEN is counted, and only complete bins are frozen, so a question that failed is
    asked again in full.
-2. An answer that shows nothing, or nothing that can be compared, leaves the evidence as it is; if
-   all its bins are complete, nothing better can come of them and they are passed by: what was seen
-   of them before is no evidence for a pass.
-3. A row's time is no later than now: a clock that is ahead must not hide that telemetry stopped.
+2. An answer that shows nothing leaves the evidence as it is; if all its bins are complete, nothing
+   better can come of them and they are passed by: what was seen of them is no evidence for a pass.
+3. Clients that cannot be compared are passed by too, but their requests speak of harm: a canary
+   that is down must be found however it is sampled.
+4. A row's time is no later than now: a clock that is ahead must not hide that telemetry stopped.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from shared.core import clients, exposures, judge, levels, watermark, weights
 from shared.core.attendance import Attendance, attended
+from shared.core.judge import Evidence
 from shared.core.model import Plan, Rollout
 from shared.core.questions import LEVEL_BIN_S, bin_at, level_bins_before, read_up_to
 from shared.core.telemetry import Answer, BinSeen, Levels, Sight
@@ -19,6 +22,7 @@ from shared.core.telemetry import Answer, BinSeen, Levels, Sight
 _NOTHING = (exposures.UNKNOWN, exposures.UNKNOWN)
 
 type Newest = float | None
+type Fold = Callable[[Evidence, int], Evidence]
 
 
 def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> Rollout:
@@ -27,27 +31,26 @@ def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> R
         return rollout
     rollout = _noted(plan, rollout, answer, at_s)
     sealed = watermark.sealed_before(plan, rollout, at_s)
-    empty = answer.sight is not Sight.SEEN or clients.unlike(plan.source, answer)
+    empty = answer.sight is not Sight.SEEN
     if empty and answer.to_bin > sealed:
         return rollout
     floor, before = read_up_to(rollout), min(sealed, answer.to_bin)
-    if empty:
-        passed = {
-            rule: judge.pass_by(each, before) for rule, each in (rollout.evidence or {}).items()
-        }
-        return replace(rollout, evidence=passed, attendance=_attended(plan, rollout, ()))
-    bins = tuple(seen for seen in answer.bins if seen.index >= floor)
-    return _counted(plan, rollout, bins, before)
+    bins = () if empty else tuple(seen for seen in answer.bins if seen.index >= floor)
+    if clients.unlike(plan.source, answer):
+        return _counted(plan, rollout, clients.as_requests(bins), before, judge.pass_by)
+    return _counted(plan, rollout, bins, before, judge.pass_by if empty else judge.fold)
 
 
-def _counted(plan: Plan, rollout: Rollout, bins: tuple[BinSeen, ...], before: int) -> Rollout:
-    """The open bins counted by every rule, and those below `before` folded."""
+def _counted(
+    plan: Plan, rollout: Rollout, bins: tuple[BinSeen, ...], before: int, fold: Fold
+) -> Rollout:
+    """The open bins counted by every rule, and those below `before` folded, or passed by."""
     complete = tuple(seen for seen in bins if seen.index < before)
     evidence, known = dict(rollout.evidence or {}), dict(rollout.bad_weights or {})
     for number, rule in enumerate(plan.source.rules):
         weights_before = known.get(rule.name, _NOTHING)
         counts = exposures.counted(bins, number, weights_before)
-        evidence[rule.name] = judge.fold(judge.gather(evidence[rule.name], counts), before)
+        evidence[rule.name] = fold(judge.gather(evidence[rule.name], counts), before)
         known[rule.name] = exposures.learnt(complete, number, weights_before)
     attendance = _attended(plan, rollout, complete)
     return replace(rollout, evidence=evidence, bad_weights=known, attendance=attendance)

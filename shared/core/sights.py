@@ -5,13 +5,13 @@ Nothing here decides; `looks` does, phase by phase.
 
 from dataclasses import replace
 
-from shared.core import advice, gates, judge, learning, questions, tallies, tally
+from shared.core import advice, clients, gates, judge, learning, questions, tallies, tally
 from shared.core.blindness import blindness
 from shared.core.events import Ticked
 from shared.core.judge import Kind, Verdict
 from shared.core.model import Plan, Rollout
 from shared.core.shadow import MISMATCH
-from shared.core.telemetry import Sight
+from shared.core.telemetry import Answer, Sight
 from shared.core.weights import FULL
 
 # After so many bins without a look, and longer than ticks may stay away, the first one only looks.
@@ -57,7 +57,7 @@ def look(
         steps=len(plan.steps),
         sealed_before=questions.read_up_to(rollout),
         final=rollout.wanted_percent == FULL and rollout.bake_since_s is not None,
-        unit="samples" if shadow else counted_as(plan, rollout),
+        unit="samples" if shadow else counted_as(plan, rollout, event.answer),
         bin_s=rollout.bin_s,
         min_bins=questions.least_bins(plan, rollout),
         once=plan.source.client is not None and not shadow,
@@ -78,9 +78,11 @@ def look(
     return replace(rollout, verdict=verdict, advice=said), verdict
 
 
-def counted_as(plan: Plan, rollout: Rollout) -> str:
+def counted_as(plan: Plan, rollout: Rollout, answer: Answer | None) -> str:
     """What telemetry's events are: a client counts once in each block in which it was there."""
-    unit = "requests" if plan.source.client is None else "client blocks"
+    unit = "requests" if plan.source.client is None else "client visits"
+    if answer and clients.unlike(plan.source, answer):
+        unit = "client visits and requests"
     return f"weighed {unit}" if rollout.standard and rollout.standard.weights else unit
 
 

@@ -2,7 +2,7 @@
 
 1. One sentence names one rule: the one that decides, or the one that lacks most.
 2. Evidence is a log e-value, always shown with what is needed. Rates are per cent.
-3. The unit (requests, client blocks, samples) is the caller's word.
+3. The unit (requests, client visits, samples) is the caller's word.
 """
 
 from shared.core.evidence import Counts

@@ -56,11 +56,13 @@ def test_clients_are_the_events(weights: tuple[float, float]) -> None:
 
 
 @pytest.mark.parametrize("weights", [(1, 10), (10, 1), (10, 11.5)])
-def test_arms_sampled_differently_are_not_learnt(weights: tuple[float, float]) -> None:
-    """Blind, with both rates and what to do; the evidence stays as it was."""
+def test_arms_sampled_differently_are_no_evidence_for_a_pass(
+    weights: tuple[float, float],
+) -> None:
+    """Blind, with both rates and what to do; the step's evidence stays as it was."""
     walk = minutes(plan=LONG).bake()
     walk.looks(10)
-    before = walk.rollout.evidence
+    before = counts(walk)
     walk.bend = seen(weights)
     said = walk.look()
     assert said == (
@@ -68,8 +70,17 @@ def test_arms_sampled_differently_are_not_learnt(weights: tuple[float, float]) -
         f"requests of stable and {weights[1]:g} of the canary, and a coarser sample shows fewer "
         "clients as bad; sample both versions alike, or leave evidence.client out"
     )
-    assert walk.rollout.evidence == before
+    assert counts(walk) == before
     assert walk.rollout.last_row_s == walk.now_s
+
+
+@pytest.mark.parametrize("weights", [(1, 10), (10, 1)])
+@pytest.mark.parametrize("bad", [60, 360])
+def test_harm_is_found_however_the_arms_are_sampled(weights: tuple[float, float], bad: int) -> None:
+    """Blindness to clients blocks a pass; a canary that fails its requests goes all the same."""
+    walk = walked(weights, looks=20, exempt_bad=bad)
+    assert walk.phase in {Phase.RETREATING, Phase.REVERTED}
+    assert any("client visits and requests" in each.sentence for each in walk.told)
 
 
 def test_requests_are_compared_however_they_are_sampled() -> None:
@@ -166,7 +177,7 @@ def test_clients_who_always_fail_are_no_news_in_any_step() -> None:
     [
         (None, None, "requests"),
         (None, Standard((), {}), "requests"),
-        ("UserId", None, "client blocks"),
+        ("UserId", None, "client visits"),
         (None, Standard((), {"errors": (1.0,)}), "weighed requests"),
     ],
     ids=["requests", "nothing foretold", "clients", "strata"],
