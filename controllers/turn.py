@@ -7,8 +7,9 @@ at any point is mended by the next turn.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from shared.core import gates, questions, tallies, weights
 from shared.core.effects import Effect, ReleaseClaim, SetPercent, Tell
@@ -115,35 +116,32 @@ async def look(world: World, stored: Stored, holder: str | None) -> Ticked:
     plan, rollout = stored.plan, stored.rollout
     at_s = world.clock.now_s()
     telemetry, traffic = world.telemetry, world.traffic
-    before = rollout.phase is Phase.PENDING
+    before, shadow = rollout.phase is Phase.PENDING, tallies.wanted(plan, rollout)
     async with asyncio.TaskGroup() as looks:
         seen = looks.create_task(traffic.see(plan.profile))
         probe = looks.create_task(traffic.probe(plan.profile, plan.canary)) if before else None
-        answer = looks.create_task(_ask(telemetry.ask, questions.needed(plan, rollout, at_s)))
-        strata = looks.create_task(
-            _ask(telemetry.strata, questions.strata_needed(plan, rollout, at_s))
-        )
-        levels = looks.create_task(
-            _ask(telemetry.levels, questions.levels_needed(plan, rollout, at_s))
-        )
-        shadow = tallies.wanted(plan, rollout)
+        answer = _asked(looks, telemetry.ask, questions.needed(plan, rollout, at_s))
+        strata = _asked(looks, telemetry.strata, questions.strata_needed(plan, rollout, at_s))
+        levels = _asked(looks, telemetry.levels, questions.levels_needed(plan, rollout, at_s))
         tally = looks.create_task(samples_of(world, rollout)) if shadow else None
     return Ticked(
         at_s=at_s,
         traffic=seen.result(),
-        answer=answer.result(),
+        answer=answer.result() if answer else None,
         probe=probe.result() if probe else None,
         holder=holder,
         tally=tally.result() if tally else None,
         stale_after_s=world.settings.stale_after_s,
-        levels=levels.result(),
-        strata=strata.result(),
+        levels=levels.result() if levels else None,
+        strata=strata.result() if strata else None,
     )
 
 
-async def _ask[Q, A](ask: Callable[[Q], Awaitable[A]], question: Q | None) -> A | None:
-    """The answer, if there is a question."""
-    return None if question is None else await ask(question)
+def _asked[Q, A](
+    looks: asyncio.TaskGroup, ask: Callable[[Q], Coroutine[Any, Any, A]], question: Q | None
+) -> asyncio.Task[A] | None:
+    """The question on its way, if there is one."""
+    return None if question is None else looks.create_task(ask(question))
 
 
 async def samples_of(world: World, rollout: Rollout) -> Tally | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from shared.core import exposures, stats
-from shared.core.evidence import Counts
+from shared.core.evidence import Counts, table_of
 from shared.core.stats import EMPTY_TABLE, Table
 from shared.core.telemetry import ArmBin, BinSeen, Rule
 
@@ -90,14 +90,13 @@ def _share_likelihoods(seen: BinSeen, share: float) -> Table:
     An arm without rows tells no such weight and takes the other's.
     """
     weights = [exposures.mean_weight(arm) for arm in (seen.stable, seen.canary) if arm and arm.rows]
-    each = Counts(
-        stable_events=(1 - share) / weights[0],
-        stable_bad=_rows(seen.stable),
-        canary_events=share / weights[-1],
-        canary_bad=_rows(seen.canary),
-    )
-    return stats.log_likelihoods(
-        each.stable_events, each.stable_bad, each.canary_events, each.canary_bad
+    return table_of(
+        Counts(
+            stable_events=(1 - share) / weights[0],
+            stable_bad=_rows(seen.stable),
+            canary_events=share / weights[-1],
+            canary_bad=_rows(seen.canary),
+        )
     )
 
 

@@ -90,8 +90,8 @@ def fold(evidence: Evidence, before_bin: int) -> Evidence:
     served = [counts.stable_events > 0 for counts in of_step if counts.canary_events > 0]
     both_served = sum(served)
     return Evidence(
-        rollout_table=stats.add(evidence.rollout_table, *(_table(each) for _, each in folded)),
-        step_table=stats.add(evidence.step_table, *(_table(each) for each in of_step)),
+        rollout_table=stats.add(evidence.rollout_table, *(table_of(each) for _, each in folded)),
+        step_table=stats.add(evidence.step_table, *(table_of(each) for each in of_step)),
         rollout=sum((counts for _, counts in folded), evidence.rollout),
         step=sum(of_step, evidence.step),
         step_bins=evidence.step_bins + both_served,
@@ -141,7 +141,8 @@ def _both_served(counts: Counts) -> bool:
 
 
 @lru_cache(_KEPT_TABLES)
-def _table(counts: Counts) -> Table:
+def table_of(counts: Counts) -> Table:
+    """The log-likelihoods of one bin's counts."""
     return stats.log_likelihoods(
         counts.stable_events, counts.stable_bad, counts.canary_events, counts.canary_bad
     )

@@ -100,7 +100,7 @@ def test_lone_failures_are_weighed_alike_however_the_arms_are_sampled(
     more = 8 if exempt else 20
     for world in (LONE, LONE_HARM):
         sampled = replace(world, kept=kept, varied=varied, exempt=exempt, bins_a_look=more)
-        assert holds(replace(sampled, runs=15))
+        assert holds(replace(sampled, runs=8))
 
 
 @pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
@@ -187,9 +187,9 @@ FAULTS: dict[str, tuple[Any, str, Any, World]] = {
 @pytest.fixture
 def _tables_anew() -> Iterator[None]:
     """No table is remembered from before the fault, and none after it."""
-    evidence._table.cache_clear()
+    evidence.table_of.cache_clear()
     yield
-    evidence._table.cache_clear()
+    evidence.table_of.cache_clear()
 
 
 @pytest.mark.usefixtures("_tables_anew")

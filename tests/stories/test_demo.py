@@ -50,7 +50,7 @@ def risen(lines: list[list[str]], name: str) -> list[str]:
 def assert_both_units_were_counted(text: str) -> None:
     """Hurt users in the shops, where it is said what strata are for; requests in the feed."""
     unwrapped = " ".join(text.split())
-    assert re.search(r"canary \d+ of \d+ clients bad ", unwrapped)
+    assert re.search(r"canary \d+ of \d+ (weighed )?client visits bad ", unwrapped)
     assert re.search(r"canary \d+ of \d+ requests bad ", unwrapped)
     for name in ("shop", "cart", "pay"):
         assert re.search(rf"^{name}, errors: .* by ClientCity ", text, re.MULTILINE)
