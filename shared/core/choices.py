@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from shared.core import judge, questions
 from shared.core.effects import Effect, SetPercent, Tell
+from shared.core.evidence import total
 from shared.core.model import Hold, Phase, Plan, Rollout, step_name
 from shared.core.weights import FULL
 
@@ -47,7 +48,9 @@ def shift(plan: Plan, rollout: Rollout, index: int, at_s: float, why: str) -> Ch
     objectives = rollout.objectives
     if percent == FULL and rollout.evidence:
         objectives = {
-            name: judge.objective(evidence, plan.source.risk)
+            name: judge.objective(
+                (rollout.requests or {}).get(name, total(evidence)), plan.source.risk
+            )
             for name, evidence in rollout.evidence.items()
         }
     rollout = replace(rollout, bin_s=questions.step_bin_s(plan, rollout, index))

@@ -129,7 +129,7 @@ def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) 
     """Weigh one rule: folding what is sealed and then the rest computes each bin just once."""
     sealed = fold(evidence, step.sealed_before)
     every = fold(sealed, _AFTER_ALL_BINS)
-    frozen = _expected(frozen, every, step) if step.final else 0.0
+    frozen = frozen if step.final else 0.0
     least = None
     over = ok = absolute = 0.0
     if frozen > 0:
@@ -163,19 +163,6 @@ def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) 
         rollout_bins=every.rollout_bins,
     )
     return Look(weighing, risk, sealed, every, frozen, recent > rollout)
-
-
-def _expected(frozen: float, every: Evidence, step: Step) -> float:
-    """The bad rate to expect by now at 100 %, where a step begins anew as the others did.
-
-    Of events that are bad once a step most come early: those of all steps before may be here
-    already, however young this one is.
-    """
-    now = every.step.stable_events + every.step.canary_events
-    if not step.once or not now:
-        return frozen
-    before = every.rollout.stable_events + every.rollout.canary_events - now
-    return min(1.0, frozen * max(1.0, before / now))
 
 
 def _worse(table: Table, risk: Risk) -> float:

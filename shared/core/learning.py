@@ -14,10 +14,11 @@ from dataclasses import replace
 
 from shared.core import clients, exposures, judge, levels, watermark, weights
 from shared.core.attendance import Attendance, attended
-from shared.core.judge import Evidence
+from shared.core.judge import Counts, Evidence
 from shared.core.model import Plan, Rollout
 from shared.core.questions import LEVEL_BIN_S, bin_at, level_bins_before, read_up_to
 from shared.core.telemetry import Answer, BinSeen, Levels, Sight
+from shared.core.weights import FULL
 
 _NOTHING = (exposures.UNKNOWN, exposures.UNKNOWN)
 
@@ -36,9 +37,26 @@ def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> R
         return rollout
     floor, before = read_up_to(rollout), min(sealed, answer.to_bin)
     bins = () if empty else tuple(seen for seen in answer.bins if seen.index >= floor)
+    if plan.source.client:
+        rollout = _served(plan, rollout, clients.as_requests(bins), before)
     if clients.unlike(plan.source, answer):
         return _counted(plan, rollout, clients.as_requests(bins), before, judge.pass_by)
+    if rollout.wanted_percent == FULL:
+        bins = clients.as_requests(bins)
     return _counted(plan, rollout, bins, before, judge.pass_by if empty else judge.fold)
+
+
+def _served(plan: Plan, rollout: Rollout, bins: tuple[BinSeen, ...], before: int) -> Rollout:
+    """The requests of complete bins, besides the clients: the objective at 100 % rests on them.
+
+    Who always fails is bad once a step, and so early in it: no rate of one step is another's.
+    """
+    complete, served = [seen for seen in bins if seen.index < before], dict(rollout.requests or {})
+    for number, rule in enumerate(plan.source.rules):
+        known = (rollout.bad_weights or {}).get(rule.name, _NOTHING)
+        counts = (each for _, each in exposures.counted(complete, number, known))
+        served[rule.name] = sum(counts, served.get(rule.name, Counts()))
+    return replace(rollout, requests=served)
 
 
 def _counted(

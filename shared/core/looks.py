@@ -157,7 +157,8 @@ def passed(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Cho
     """The evidence allows a rise; the shortest bake and the gate have their say."""
     rollout = replace(rollout, blind_since_s=None)
     if baked_s(rollout, event) < plan.steps[rollout.step].bake_min_s:
-        return stay(rollout, f"{verdict.sentence} The shortest bake is not over.")
+        shown = verdict.sentence.removesuffix(".")
+        return stay(rollout, f"{shown}. The shortest bake is not over.")
     if too_few_samples(plan, rollout):
         return undecided(plan, rollout, event, verdict)
     if gates.waits_for_person(plan, rollout):

@@ -172,7 +172,8 @@ class Rollout:
     that name a quantile, frozen at the start, as is `standard`, how requests count by their strata;
     `advice` is what people should know besides. Of the source: `delay_s`, how long bins may still
     grow (None: as planned); `newest_of`, the newest row by arm; `bad_weights`, what sampling does
-    to bad rows, by rule; `attendance`, who was there in this step; `tilts`, by gauge.
+    to bad rows, by rule; `attendance`, who was there in this step; `tilts`, by gauge. `requests`
+    are complete ones by rule, besides the clients of a plan: at 100 % requests are counted.
     """
 
     name: str
@@ -219,6 +220,7 @@ class Rollout:
     bad_weights: Mapping[str, BadWeights] | None = None
     attendance: Attendance | None = None
     tilts: Mapping[str, Tilt] | None = None
+    requests: Mapping[str, Counts] | None = None
 
 
 def newborn(plan: Plan, at_s: float, by: str, *, dry_run: bool) -> Rollout:

@@ -50,12 +50,8 @@ def routes(
     return stats.log_e_ok(shown, least_ratio), stats.log_e_absolute(*canary, least_rate)
 
 
-def objective(evidence: Evidence, risk: Risk) -> float:
-    """The bad rate frozen when going to 100 %: stable's upper bound and what may be added.
-
-    Rests on all bins of the rollout, open ones included.
-    """
-    seen = total(evidence)
+def objective(seen: Counts, risk: Risk) -> float:
+    """The bad rate frozen when going to 100 %: stable's upper bound and what may be added."""
     upper = stats.rate_upper(seen.stable_bad, seen.stable_events)
     return upper * (1 + _allowed(upper, risk))
 

@@ -60,7 +60,6 @@ def look(
         unit="samples" if shadow else counted_as(plan, rollout, event.answer),
         bin_s=rollout.bin_s,
         min_bins=questions.least_bins(plan, rollout),
-        once=plan.source.client is not None and not shadow,
         bake_max_s=0.0 if shadow else plan.steps[rollout.step].bake_max_s,
     )
     verdict = judge.weigh(
@@ -80,9 +79,14 @@ def look(
 
 def counted_as(plan: Plan, rollout: Rollout, answer: Answer | None) -> str:
     """What telemetry's events are: a client counts once in each block in which it was there."""
-    unit = "requests" if plan.source.client is None else "client visits"
-    if answer and clients.unlike(plan.source, answer):
+    if plan.source.client is None or rollout.wanted_percent == FULL:
+        unit = "requests"
+    elif answer and clients.unlike(plan.source, answer):
         unit = "client visits and requests"
+    else:
+        unit = "client visits"
+    if rollout.wanted_percent == FULL and plan.source.client:
+        return unit
     return f"weighed {unit}" if rollout.standard and rollout.standard.weights else unit
 
 

@@ -89,8 +89,7 @@ class Step:
     `next_share`: the canary's share (0..1] after a pass, None while no pass can be drawn;
     `steps`: judged steps of the plan; bins below `sealed_before` are complete; `final`: at 100 %;
     `objective`: the frozen bad rate there, for rules without one of their own; `unit`: what is
-    counted; `once`: an event is bad once a step at most, as clients are; `bake_max_s`: the longest
-    bake, 0 where it is not to be spoken of.
+    counted; `bake_max_s`: the longest bake, 0 where it is not to be spoken of.
     """
 
     next_share: float | None
@@ -102,4 +101,3 @@ class Step:
     unit: str = "requests"
     bin_s: float = 60.0
     bake_max_s: float = 0.0
-    once: bool = False

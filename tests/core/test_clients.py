@@ -137,7 +137,12 @@ def test_what_was_seen_of_a_bin_before_it_was_passed_by_is_no_evidence_for_a_pas
 
 
 class Chronic(Told):
-    """Two thousand clients, all there each minute; one of fifty fails in whatever they do."""
+    """Two thousand clients, all there each minute; one of fifty fails in whatever they do.
+
+    So do `worse` of all requests besides.
+    """
+
+    worse = 0.0
 
     def answer(self) -> Answer | None:
         question = questions.needed(self.plan, self.rollout, self.now_s)
@@ -157,7 +162,8 @@ class Chronic(Told):
         there = round(2000 * share)
         always, now_and_then = there // 50, age % 2 if share > 1 / 2 else 0
         bad, left = (always, there) if age == 0 else (now_and_then, there - always)
-        return ArmBin(there, there, (bad,), (bad,), (left,), (bad,)) if there else None
+        rows = always + now_and_then + round(self.worse * there)
+        return ArmBin(there, there, (rows,), (rows,), (left,), (bad,)) if there else None
 
 
 def test_clients_who_always_fail_are_no_news_in_any_step() -> None:
@@ -170,6 +176,22 @@ def test_clients_who_always_fail_are_no_news_in_any_step() -> None:
 
     assert walk.phase is Phase.PROMOTED, walk.rollout.sentence
     assert not [each for each in said if "gone bad" in each]
+
+
+def test_at_100_percent_requests_are_held_against_what_stable_failed_of_them() -> None:
+    """No other step is like the last, but requests are: five times as many failures are found."""
+    steps = (step(50, max_s=72_000), step(100, min_s=7200, max_s=72_000))
+    walk = Chronic(minutes_plan(source=SOURCE, steps=steps), tick_s=MINUTE_S)
+    while walk.rollout.wanted_percent < 100:
+        walk.look()
+    walk.looks(10)
+    assert walk.phase is Phase.BAKING
+
+    walk.worse = 0.08
+    said = walk.looks(30)
+
+    assert walk.phase in {Phase.RETREATING, Phase.REVERTED}
+    assert any("requests bad" in each and "was expected" in each for each in said)
 
 
 @pytest.mark.parametrize(

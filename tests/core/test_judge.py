@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared.core import judge
+from shared.core.evidence import total
 from shared.core.judge import Counts, Kind, Verdict, Weighing
 from tests.weighed import HARM, QUIET, RISK, one, seen, step
 
@@ -173,7 +174,7 @@ def test_no_pass_is_drawn_while_none_can_be() -> None:
 
 def final(bins: list[Counts], folded: int = 0, **changes: Any) -> tuple[Verdict, Weighing]:
     evidence = judge.start_step(judge.fold(seen([QUIET] * 9), 9), 9)
-    frozen = {"errors": judge.objective(evidence, RISK)}
+    frozen = {"errors": judge.objective(total(evidence), RISK)}
     evidence = judge.fold(judge.gather(evidence, enumerate(bins, 9)), 9 + folded)
     return one(evidence, step(final=True, **changes), objectives=frozen)
 

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from shared.core import judge
+from shared.core.evidence import total
 from shared.core.judge import Counts, Kind
 from tests.weighed import QUIET, RISK, one, seen, step
 
@@ -16,10 +17,10 @@ from tests.weighed import QUIET, RISK, one, seen, step
 def test_the_objective_is_stables_bound_with_what_may_be_added() -> None:
     """The bound times 1 + max(h, delta / bound), also where stable never failed or never served."""
     upper = (30 + 2 + 2 * math.sqrt(31)) / 3000
-    assert judge.objective(seen([QUIET]), RISK) == pytest.approx(1.5 * upper)
+    assert judge.objective(total(seen([QUIET])), RISK) == pytest.approx(1.5 * upper)
     quiet = seen([Counts(100_000, 0, 10, 0)])
-    assert judge.objective(quiet, RISK) == pytest.approx(4e-5 + 0.001)
-    assert math.isfinite(judge.objective(judge.begin(0), RISK))
+    assert judge.objective(total(quiet), RISK) == pytest.approx(4e-5 + 0.001)
+    assert math.isfinite(judge.objective(total(judge.begin(0)), RISK))
 
 
 def test_stable_gone_bad_is_noticed_in_this_step_only() -> None:
