@@ -237,10 +237,7 @@ class Replays(Protocol):
     async def replay(
         self, profile: str, endpoint: str, request: Request, *, timeout_s: float, most_bytes: int
     ) -> Replayed:
-        """Make the request to that endpoint and to nothing else.
-
-        Never raises: what went wrong is part of the value.
-        """
+        """Make the request to that endpoint and to nothing else. Never raises."""
         ...
 
 

@@ -10,7 +10,7 @@ apart.
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -95,28 +95,32 @@ class LogAnalytics:
 
     async def strata(self, question: Question) -> Strata:
         """Stable's past by stratum, by a query of its own; what went wrong is part of the value."""
-        try:
-            text, span = strata.query(question), kql.window([question])
-        except (LinnetError, ValueError, OverflowError) as error:
-            return Strata(Sight.FAILED, trouble.words(error))
-        reply = await self._reply(Query(question.source.workspace, text, span))
-        if reply.refusal:
-            return Strata(Sight.FAILED, reply.refusal)
-        return strata.read(question, reply.rows)
+        reply = await self._alone(
+            question, lambda: (strata.query(question), kql.window([question]))
+        )
+        refused = reply.refusal
+        return Strata(Sight.FAILED, refused) if refused else strata.read(question, reply.rows)
 
     async def levels(self, question: LevelQuestion) -> Levels:
         """What the gauges showed, by a query of their own; what went wrong is part of the value."""
+        since, until = question.from_bin * question.bin_s, question.to_bin * question.bin_s
+        reply = await self._alone(
+            question, lambda: (gauges.query(question), kqltext.span(since, until))
+        )
+        refused = reply.refusal
+        return Levels(Sight.FAILED, refused) if refused else gauges.read(question, reply.rows)
+
+    async def _alone(
+        self,
+        question: Question | LevelQuestion,
+        written: Callable[[], tuple[str, tuple[datetime, datetime]]],
+    ) -> Reply:
+        """The reply to one query; one that cannot be written is refused as by the service."""
         try:
-            text = gauges.query(question)
-            span = kqltext.span(
-                question.from_bin * question.bin_s, question.to_bin * question.bin_s
-            )
+            text, span = written()
         except (LinnetError, ValueError, OverflowError) as error:
-            return Levels(Sight.FAILED, trouble.words(error))
-        reply = await self._reply(Query(question.source.workspace, text, span))
-        if reply.refusal:
-            return Levels(Sight.FAILED, reply.refusal)
-        return gauges.read(question, reply.rows)
+            return Reply(refusal=trouble.words(error))
+        return await self._reply(Query(question.source.workspace, text, span))
 
     async def close(self) -> None:
         """Give up on what is still being asked."""
