@@ -1,7 +1,7 @@
 """`python -m bench.judge [REPLICATES]`: simulate, show the tables, write them as Markdown.
 
 REPLICATES rollouts in each A/A cell (200 unless said), half as many in each cell of a worse release
-and for each of Wald's bounds. 200 take eight minutes of two cores; time grows in proportion.
+and for each of Wald's bounds. 200 take four minutes of two cores; time grows in proportion.
 """
 
 import argparse
