@@ -200,11 +200,12 @@ def rules_of(plan: Plan, index: int) -> tuple[str, ...]:
 def for_step(
     plan: Plan, rollout: Rollout, index: int, at_s: float
 ) -> Mapping[str, Evidence] | None:
-    """The evidence to go to a step with: none of it, when the step is judged by other rules."""
-    rules, first = rules_of(plan, index), bin_at(at_s, rollout.bin_s) + 1
-    if tuple(rollout.evidence or ()) == rules:
+    """The evidence to go to a step with: none of it, when samples no longer are what is judged."""
+    by_samples = [plan.steps[at].shadow is not None for at in (rollout.step, index)]
+    if rollout.evidence and by_samples[0] == by_samples[1]:
         return rollout.evidence
-    return {name: judge.begin(first) for name in rules}
+    first = bin_at(at_s, rollout.bin_s) + 1
+    return {name: judge.begin(first) for name in rules_of(plan, index)}
 
 
 def new_step(plan: Plan, rollout: Rollout, at_s: float) -> Mapping[str, Evidence]:

@@ -5,12 +5,16 @@ from dataclasses import replace
 import pytest
 
 from shared import record
-from shared.core import questions
+from shared.core import judge, questions
 from shared.core.events import HoldAsked
+from shared.core.judge import Counts
 from shared.core.levels import Tilt
 from shared.core.model import Phase, Plan, Rollout, newborn
+from shared.core.redact import Redaction
+from shared.core.rules import Rules
+from shared.core.shadow import SHADOW_RULES, Shadow
 from shared.core.telemetry import Answer, Gauge, Levels, Rule, Sight
-from tests.given import START_S, Walk, plan
+from tests.given import START_S, Walk, plan, step
 from tests.told import minutes, minutes_plan
 
 P95 = Rule("p95", slower_than_quantile=0.95)
@@ -204,6 +208,22 @@ def test_gauges_are_looked_at_while_a_person_is_waited_for() -> None:
 def test_gauges_are_not_asked_where_there_is_nothing_to_compare(rollout: Rollout) -> None:
     """Advice is about the canary under its users, in a step that bakes."""
     assert questions.levels_needed(planned(gauges=GAUGES), rollout, 1e4) is None
+
+
+def test_what_samples_showed_is_no_evidence_of_requests_whatever_the_rules_are_called() -> None:
+    """A plan may name its rules as the judge names those of samples."""
+    of = replace(
+        planned(rules=tuple(Rule(name) for name in SHADOW_RULES)),
+        steps=(replace(step(0), shadow=Shadow(Rules(), Redaction())), step(10), step(100)),
+    )
+    seen = judge.gather(judge.begin(0), [(0, Counts(100, 1, 100, 9))])
+    dark = replace(
+        newborn(of, START_S, "ci", dry_run=False), evidence=dict.fromkeys(SHADOW_RULES, seen)
+    )
+    assert questions.for_step(of, dark, 0, START_S) == dark.evidence
+    fresh = questions.for_step(of, dark, 1, START_S) or {}
+    assert [each.open_bins for each in fresh.values()] == [()] * 3
+    assert questions.for_step(of, replace(dark, step=1), 2, START_S) == dark.evidence
 
 
 def test_without_gauges_none_are_asked_for() -> None:
