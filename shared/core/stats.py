@@ -2,7 +2,8 @@
 
 1. Everything is a count: exposures and bad events of the two arms in one bin.
 2. A bin is one table of 20 x 17 log-likelihoods; evidence is the sum of such tables.
-3. All e-values are logs, and nothing is exponentiated before the largest term is taken out.
+3. All e-values are logs, and nothing is exponentiated that could come to nothing: where the largest
+   term is too small, it is taken out first.
 4. An e-value is at most 1 on average while its null holds, at whatever look one stops.
 
 theta is the ratio canary's bad rate / stable's; rho the chance that two bad events of one bin
@@ -44,6 +45,8 @@ _LARGER_RATES = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _MOST_FACTORS = 4
 # A row so far below the best adds less than 1e-9 of it, with any prior weight above 1e-4.
 _REACH = 30.0
+# From here on a best cell can be exponentiated as it is: log-likelihoods are never positive.
+_LEAST_EXPONENT = -600.0
 
 
 def log_likelihoods(
@@ -149,6 +152,8 @@ def _log_mixture(seen: Profile, weights: Sequence[float], first: int, stop: int)
     while seen.peaks[stop - 1] < least:
         stop -= 1
     span, exp = slice(first * _WIDTH, stop * _WIDTH), math.exp
+    if best > _LEAST_EXPONENT:
+        return math.log(math.sumprod(weights[span], list(map(exp, seen.table[span]))))
     likelihoods = [exp(cell - best) for cell in seen.table[span]]
     return best + math.log(math.sumprod(weights[span], likelihoods))
 
