@@ -12,10 +12,9 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from shared.core.judge import Risk
 from shared.core.telemetry import Arms, Gauge, Rule, Source
+from shared.core.watermark import MOST_OPEN_BINS
 from shared.written import DAY_S, Label, Name, Points, Seconds, Share, Strict, at_most
 
-# Bins that may still grow are asked for at every look and kept in the record.
-MOST_OPEN_BINS = 120
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 # Users are told apart by one of these columns of Application Insights, or by a property.
 CLIENT = (

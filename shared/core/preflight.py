@@ -157,7 +157,7 @@ def _unknown_limits(plan: Plan, answer: Answer) -> list[str]:
 
 def _baseline(plan: Plan, answer: Answer) -> Mapping[str, Counts]:
     """Stable's own counts; those of a quantile follow from what it is, and need no counting."""
-    before = dict(questions.baseline(plan, answer))
+    before = dict(exposures.baseline(plan.source.rules, answer.bins))
     for number, rule in enumerate(plan.source.rules):
         if rule.slower_than_quantile is not None:
             tries = _requests_per_event(answer, number)

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor
 
-from shared.core import exposures, judge
-from shared.core.judge import Counts, Evidence
+from shared.core import judge
+from shared.core.judge import Evidence
 from shared.core.model import Phase, Plan, Rollout
 from shared.core.risk import MIN_BINS
 from shared.core.shadow import SHADOW_RULES
-from shared.core.telemetry import Answer, Rule, Source, Standard
+from shared.core.telemetry import Rule, Source, Standard
 
 # A look never asks for more than this; after an outage the rest comes with the next looks.
 MAX_BINS = 240
@@ -177,11 +177,6 @@ def least_bins(plan: Plan, rollout: Rollout) -> int:
 def read_up_to(rollout: Rollout) -> int:
     """Bins with a lower index were sealed when they were last read: a pass may rest on them."""
     return min((evidence.floor for evidence in (rollout.evidence or {}).values()), default=0)
-
-
-def baseline(plan: Plan, answer: Answer) -> Mapping[str, Counts]:
-    """Stable's own counts before the start, per rule."""
-    return exposures.baseline(plan.source.rules, answer.bins)
 
 
 def step_bin_s(plan: Plan, rollout: Rollout, index: int) -> int:

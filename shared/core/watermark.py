@@ -16,7 +16,8 @@ from shared.core.telemetry import Answer, Sight
 # One row in a hundred is slower than the lag: so much more is waited for.
 _SAFETY = 2
 # Bins that may still grow are asked for at every look and kept in the record.
-_MOST_S, _MOST_BINS = 3600, 120
+MOST_OPEN_BINS = 120
+_MOST_S = 3600
 
 
 def learnt(plan: Plan, rollout: Rollout, answer: Answer, at_s: float) -> float:
@@ -30,7 +31,7 @@ def learnt(plan: Plan, rollout: Rollout, answer: Answer, at_s: float) -> float:
     if answer.lag_s is None:
         return usual_s
     shown = at_s - _step_floor(rollout) * rollout.bin_s > usual_s
-    most_s = min(_MOST_S, _MOST_BINS * rollout.bin_s)
+    most_s = min(_MOST_S, MOST_OPEN_BINS * rollout.bin_s)
     return max(usual_s / 2 if shown else usual_s, ceil(min(most_s, _SAFETY * answer.lag_s)))
 
 

@@ -1,15 +1,20 @@
-"""The two stores that keep one contract: in memory, and on Azure Tables as Azurite keeps them."""
+"""The two stores that keep one contract, and a local Azure of its own for a test that wants one."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 from azure.data.tables.aio import TableServiceClient
 
+from sandbox.azure import LocalAzure, LocalOptions
 from sandbox.azurite import Azurite
 from sandbox.memory_store import MemoryStore
 from shared.cloud.store import TableStore
+from shared.cloud.wiring import AzureWorld
 from shared.ports import Store
+from tests.contracts.shop import EMPTY, T0, WORKSPACE, settings, wired
 
 
 @pytest.fixture(scope="package")
@@ -28,6 +33,20 @@ async def tables(azurite: Azurite) -> AsyncIterator[TableStore]:
 @pytest.fixture(params=["memory", "tables"])
 def store(request: pytest.FixtureRequest, tables: TableStore) -> Store:
     return MemoryStore() if request.param == "memory" else tables
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def azure() -> AsyncIterator[LocalAzure]:
+    """A workspace without rows, half an hour after ten o'clock."""
+    options = LocalOptions(clock=lambda: T0 + timedelta(minutes=30), workspaces=(WORKSPACE, EMPTY))
+    async with LocalAzure(options) as local:
+        yield local
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(azure: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AzureWorld]:
+    async with wired(settings(azure, monkeypatch)) as made:
+        yield made
 
 
 def table_store(azurite: Azurite) -> TableStore:

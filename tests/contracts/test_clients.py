@@ -1,18 +1,13 @@
 """Affected clients over the real logs client and running KQL, against counts made by hand."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import timedelta
 from random import Random
 from typing import Any
 
-import pytest
-import pytest_asyncio
-
-from sandbox.azure import LocalAzure, LocalOptions
+from sandbox.azure import LocalAzure
 from shared.cloud.wiring import AzureWorld
 from shared.core.telemetry import Rule, Sight
-from tests.contracts.shop import EMPTY, FIRST_BIN, T0, WORKSPACE, question, request, settings, wired
+from tests.contracts.shop import FIRST_BIN, WORKSPACE, question, request
 
 CANARY = "2.4.0"
 MASKED = "0.0.0.0"  # noqa: S104  # nobody listens here
@@ -23,19 +18,6 @@ def by(user: str, minute: float, version: str = "2.3.9", **columns: Any) -> dict
     """A request of a user in a minute; `bad=True` fails."""
     good = not columns.pop("bad", False)
     return request(60 * minute, version, UserId=user, Success=good, **columns)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def azure() -> AsyncIterator[LocalAzure]:
-    options = LocalOptions(clock=lambda: T0 + timedelta(minutes=30), workspaces=(WORKSPACE, EMPTY))
-    async with LocalAzure(options) as local:
-        yield local
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def world(azure: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AzureWorld]:
-    async with wired(settings(azure, monkeypatch)) as made:
-        yield made
 
 
 async def clients(

@@ -1,35 +1,20 @@
 """Every kind of rule over the real logs client and running KQL, against counts made by hand."""
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from sandbox.azure import LocalAzure, LocalOptions
+from sandbox.azure import LocalAzure
 from shared.cloud.wiring import AzureWorld
 from shared.core.questions import Question
 from shared.core.telemetry import Answer, ArmBin, Rule, Sight
-from tests.contracts.shop import EMPTY, FIRST_BIN, T0, WORKSPACE, question, request, settings, wired
+from tests.contracts.shop import FIRST_BIN, T0, WORKSPACE, question, request
 
 CANARY = "2.4.0"
 SERVER = Rule("server", result_code="5..")
 MANY = Rule("many", result_code="5[0-9]+|4(08|29)|Fail.*")
 P95 = Rule("p95", slower_than_quantile=0.95)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def azure() -> AsyncIterator[LocalAzure]:
-    options = LocalOptions(clock=lambda: T0 + timedelta(minutes=30), workspaces=(WORKSPACE, EMPTY))
-    async with LocalAzure(options) as local:
-        yield local
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def world(azure: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AzureWorld]:
-    async with wired(settings(azure, monkeypatch)) as made:
-        yield made
 
 
 async def told(

@@ -1,17 +1,14 @@
 """Strata over the real logs client and running KQL, against counts made by hand."""
 
-from collections.abc import AsyncIterator
-from datetime import timedelta
 from typing import Any
 
-import pytest
 import pytest_asyncio
 
-from sandbox.azure import LocalAzure, LocalOptions
+from sandbox.azure import LocalAzure
 from sandbox.faults import Fault, Kind
 from shared.cloud.wiring import AzureWorld
 from shared.core.telemetry import Rule, Sight, Standard, Stratum
-from tests.contracts.shop import EMPTY, T0, WORKSPACE, question, request, settings, wired
+from tests.contracts.shop import EMPTY, WORKSPACE, question, request
 
 QUERY = "POST /v1/workspaces/"
 CANARY = "2.4.0"
@@ -37,18 +34,9 @@ PAST = [
 ]
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def azure() -> AsyncIterator[LocalAzure]:
-    options = LocalOptions(clock=lambda: T0 + timedelta(minutes=30), workspaces=(WORKSPACE, EMPTY))
-    async with LocalAzure(options) as local:
-        await local.logs.add(WORKSPACE, PAST)
-        yield local
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def world(azure: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AzureWorld]:
-    async with wired(settings(azure, monkeypatch)) as made:
-        yield made
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def past(azure: LocalAzure) -> None:
+    await azure.logs.add(WORKSPACE, PAST)
 
 
 async def test_stables_past_is_told_by_stratum_and_half(world: AzureWorld) -> None:
