@@ -37,11 +37,12 @@ def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> R
         return rollout
     floor, before = read_up_to(rollout), min(sealed, answer.to_bin)
     bins = () if empty else tuple(seen for seen in answer.bins if seen.index >= floor)
-    if plan.source.client:
+    full = rollout.wanted_percent == FULL
+    if plan.source.client and not full:
         rollout = _served(plan, rollout, clients.as_requests(bins), before)
     if clients.unlike(plan.source, answer):
         return _counted(plan, rollout, clients.as_requests(bins), before, judge.pass_by)
-    if rollout.wanted_percent == FULL:
+    if full:
         bins = clients.as_requests(bins)
     return _counted(plan, rollout, bins, before, judge.pass_by if empty else judge.fold)
 
