@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -95,12 +96,20 @@ class BlobBodies:
     async def _whole(self, place: Place, most_bytes: int) -> bytes:
         container, *names = place.path
         blob = self._client(place.account).get_blob_client(container, "/".join(names))
-        async with asyncio.timeout(self._timeout_s):
+
+        def seen(response: Any) -> None:
+            answers.push_async_callback(response.http_response.close)
+
+        # Interrupted within a body, the SDK itself leaves the connection open.
+        async with asyncio.timeout(self._timeout_s), AsyncExitStack() as answers:
             # Unpacked it would be neither what was hashed nor bounded.
-            stream = await blob.download_blob(max_concurrency=1, decompress=False)
+            stream = await blob.download_blob(
+                max_concurrency=1, decompress=False, raw_response_hook=seen
+            )
             if stream.size > most_bytes:
                 raise RefusedError(f"the blob has {stream.size} bytes, and {most_bytes} are taken")
-            return await stream.readall()
+            # readall would read later ranges in tasks of its own, which outlive an interruption.
+            return b"".join([chunk async for chunk in stream.chunks()])
 
     def _client(self, account: str) -> BlobServiceClient:
         """One for each account; there are no more than the allowed URLs name."""

@@ -261,3 +261,31 @@ async def test_storage_that_does_not_answer_is_unreachable() -> None:
         assert "onnect" in str(await outcome(port))
         async with app(Broken(200).answer) as port:
             assert isinstance(await outcome(port), UnreachableError)
+
+
+@pytest.mark.parametrize("whole_ranges", [0, 1])
+async def test_storage_that_falls_silent_within_a_body_is_hung_up_on(whole_ranges: int) -> None:
+    """In the first range or a later one, at once: not when the collector comes by."""
+    hung_up = asyncio.Event()
+
+    async def fall_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        size = blobs.FIRST_BYTES
+        for number in range(whole_ranges + 1):
+            await reader.readuntil(b"\r\n\r\n")
+            first, length = number * size, size if number < whole_ranges else 4
+            writer.write(
+                b"HTTP/1.1 206 Partial\r\nETag: a\r\nContent-Length: %d\r\n"
+                b"Content-Range: bytes %d-%d/%d\r\n\r\n%s"
+                % (size, first, first + size - 1, 2 * size, b"x" * length)
+            )
+        await reader.read()
+        hung_up.set()
+
+    async with raw(fall_silent) as port:
+        account = f"http://127.0.0.1:{port}/shop"
+        connection = f"AccountName=shop;AccountKey=a2V5;BlobEndpoint={account}"
+        async with reading(connection, account, timeout_s=0.3) as bodies:
+            with pytest.raises(UnreachableError, match="no answer in time"):
+                await bodies.read(f"{account}/bodies/a", digest(b""), 10**6)
+            async with asyncio.timeout(1):
+                await hung_up.wait()
