@@ -19,7 +19,7 @@ up: $(STAMP) $(AZURITE)
 test: check
 
 check: lint types imports $(AZURITE) $(KUSTO)
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --cov --cov-report=
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder --cov --cov-report=
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='shared/core/*' --fail-under=100
 
