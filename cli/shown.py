@@ -42,7 +42,9 @@ def verdict(shown: Json) -> Iterator[RenderableType]:
         yield Text(f"harm, all rules together: {_of_needed(harm)}")
     if shown["lag_s"] is not None:
         age = words.duration(shown["lag_s"])
-        yield Text(f"The newest complete block ended {age} before; counted are {shown['unit']}.")
+        before = f", {shown['unit_before']} below 100 %" if shown.get("unit_before") else ""
+        counted = f"counted are {shown['unit']}{before}"
+        yield Text(f"The newest complete block ended {age} before; {counted}.")
 
 
 def rules(shown: Sequence[Json]) -> Table:

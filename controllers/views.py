@@ -4,12 +4,13 @@ Nothing here asks the world; what a dark launch found is shown as it was kept, r
 """
 
 import base64
+import math
 from datetime import UTC, datetime
 from typing import Any
 
 from shared.core import tally, weights
 from shared.core.alerts import Spell
-from shared.core.judge import Counts, Verdict, Weighing
+from shared.core.judge import NO_EVIDENCE, Counts, Verdict, Weighing
 from shared.core.model import Pair, Plan, Rollout
 from shared.core.tally import Place, Tally
 from shared.ports import HistoryRow, Rejected
@@ -59,6 +60,7 @@ def explained(verdict: Verdict | None) -> Json | None:
         "kind": verdict.kind.value,
         "sentence": verdict.sentence,
         "unit": verdict.unit or None,
+        "unit_before": verdict.unit_before or None,
         "evidence_of_harm": evidence(verdict.worse, verdict.needed),
         "lag_s": None if verdict.lag_s is None else round(verdict.lag_s, 1),
         "rules": [rule(weighing, verdict) for weighing in verdict.weighings],
@@ -69,9 +71,10 @@ def rule(weighing: Weighing, verdict: Verdict) -> Json:
     """One rule: the rollout's numbers, on which harm rests, and this step's, on which no harm does.
 
     There is no evidence of no harm while no pass can be drawn, and at 100 %, where instead the
-    canary is held against a frozen objective.
+    canary is held against a frozen objective. Of harm, what one rule needs if no other shows any.
     """
     no_harm, over = None, None
+    alone = verdict.needed + math.log(len(verdict.weighings))
     if weighing.margin is not None:
         shown = evidence(weighing.no_harm, verdict.pass_needed)
         no_harm = {**shown, "route": weighing.route.value}
@@ -83,7 +86,7 @@ def rule(weighing: Weighing, verdict: Verdict) -> Json:
         "ratio": None if weighing.ratio is None else round(weighing.ratio, 3),
         "ratio_interval": [weighing.ratio_low, weighing.ratio_high],
         "margin": weighing.margin,
-        "evidence_of_harm": evidence(weighing.worse, verdict.needed),
+        "evidence_of_harm": evidence(weighing.worse, alone),
         "evidence_of_no_harm": no_harm,
         "evidence_over_objective": over,
         "step": both_arms(weighing.step_counts, weighing.step_bins),
@@ -106,8 +109,12 @@ def arm(bad: float, events: float) -> Json:
 
 
 def evidence(seen: float, needed: float | None) -> Json:
-    """Evidence beside its bound; older records do not tell that of a pass."""
-    return {"seen": round(seen, 3), "needed": None if needed is None else round(needed, 3)}
+    """Evidence beside its bound; none where no rule has bad events enough to be heard.
+
+    Older records do not tell the bound of a pass.
+    """
+    known = None if seen <= NO_EVIDENCE else round(seen, 3)
+    return {"seen": known, "needed": None if needed is None else round(needed, 3)}
 
 
 def advice(rollout: Rollout) -> list[Json]:

@@ -17,8 +17,9 @@ def step(**changes: Any) -> Step:
     return replace(Step(next_share=1.0, steps=5, sealed_before=ALL), **changes)
 
 
-def seen(bins: Iterable[Counts]) -> Evidence:
-    return judge.gather(judge.begin(0), enumerate(bins))
+def seen(bins: Iterable[Counts], objective: float = 0.0) -> Evidence:
+    began = judge.start_step(judge.begin(0), 0, objective)
+    return judge.gather(began, enumerate(bins))
 
 
 def one(evidence: Evidence, at: Step | None = None, **more: Any) -> tuple[Verdict, Weighing]:

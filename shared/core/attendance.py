@@ -38,7 +38,9 @@ class Attendance:
     """One step's complete bins, from `first_bin` on.
 
     `missed`: of stable and of the canary; `requests`: by arm; `share_table`: likelihoods of the
-    canary's share of the requests, relative to the one asked for; `crowds`: by rule.
+    canary's share of the requests, relative to the one asked for; `crowds`: by rule;
+    `most_clients`, `newest_clients`: where clients are counted, those not bad before, of the bin
+    with most of them and of the newest, each with the bin's requests.
     """
 
     first_bin: int
@@ -46,6 +48,8 @@ class Attendance:
     requests: tuple[float, float] = (0.0, 0.0)
     share_table: Table = EMPTY_TABLE
     crowds: Mapping[str, Crowd] | None = None
+    most_clients: tuple[int, float] = (0, 0.0)
+    newest_clients: tuple[int, float] = (0, 0.0)
 
 
 def attended(
@@ -63,8 +67,11 @@ def _with(known: Attendance, seen: BinSeen, share: float, rules: tuple[Rule, ...
     for number, rule in enumerate(rules):
         crowds[rule.name] = _crowded(before.get(rule.name, Crowd()), seen.canary, number)
     stable, canary = known.missed
+    fresh = _clients(seen), _requests(seen.stable) + _requests(seen.canary)
     return replace(
         known,
+        most_clients=max(known.most_clients, fresh),
+        newest_clients=fresh,
         missed=(
             _missing(stable, seen.stable, seen.canary),
             _missing(canary, seen.canary, seen.stable),
@@ -76,6 +83,12 @@ def _with(known: Attendance, seen: BinSeen, share: float, rules: tuple[Rule, ...
         share_table=stats.add(known.share_table, _share_likelihoods(seen, share)),
         crowds=crowds,
     )
+
+
+def _clients(seen: BinSeen) -> int:
+    """Of the rule that has the fewest left."""
+    arms = [arm.clients for arm in (seen.stable, seen.canary) if arm and arm.clients]
+    return min(map(sum, zip(*arms, strict=True)), default=0)
 
 
 def _missing(known: Missed, own: ArmBin | None, other: ArmBin | None) -> Missed:
@@ -103,7 +116,7 @@ def _share_likelihoods(seen: BinSeen, share: float) -> Table:
 def _crowded(known: Crowd, canary: ArmBin | None, rule_number: int) -> Crowd:
     if canary is None or not canary.rows:
         return known
-    bad = canary.bad[rule_number]
+    bad = canary.bad_rows[rule_number]
     most, second, _ = sorted((known.most, known.second, bad), reverse=True)
     return Crowd(known.bins + 1, known.bad + bad, most, second)
 

@@ -2,16 +2,41 @@
 
 A client seen through a sample is bad less often than it was, and the less often the coarser the
 sample. Sampled alike, the versions lose alike; sampled differently, no count of clients is fair.
+A client that was bad says nothing more in its step: when nearly all were, nobody is left to tell.
 """
 
 from dataclasses import replace
 
+from shared.core.attendance import Attendance
 from shared.core.telemetry import Answer, ArmBin, BinSeen, Source
 
 # Means of a few rows differ by chance; a sampler that treats arms differently does so by more.
 _ALIKE = 1.1
 # Beyond this share of rows that carry no client, the others stand for too few users.
 _MOST_KEYLESS = 0.5
+# So few of those who were there are no longer all kinds of them; fewer than ten were never many.
+_LEAST_LEFT, _MANY = 0.1, 10
+
+
+def untold(source: Source, answer: Answer, attendance: Attendance | None) -> str:
+    """Why clients cannot tell the versions apart now; empty when they can."""
+    return unlike(source, answer) or used_up(source, attendance)
+
+
+def used_up(source: Source, attendance: Attendance | None) -> str:
+    """Why too few clients are left that were not bad yet; empty while enough are.
+
+    In a bin with half the requests of the fullest one or more; a quiet one has fewer clients.
+    """
+    if source.client is None or attendance is None:
+        return ""
+    (most, then), (left, now) = attendance.most_clients, attendance.newest_clients
+    if most < _MANY or left >= _LEAST_LEFT * most or now < then / 2:
+        return ""
+    return (
+        f"clients are used up: {left} in the newest block were not bad in this step before, where "
+        f"{most} were in its fullest; leave evidence.client out, or bake shorter"
+    )
 
 
 def unlike(source: Source, answer: Answer) -> str:

@@ -4,6 +4,9 @@
 2. Folding freezes bins for good; what grows afterwards is dropped.
 3. Bins are added in the order of their index, whenever they came, so sums are equal to the bit.
 4. The rollout's evidence outlives a change of weights, the step's does not.
+5. At 100 % there is no stable arm: bins count for that step alone, each beside as many events of
+   which just the objective is bad. Failures that cluster are then told from worse by the engine
+   that tells them everywhere.
 """
 
 from collections.abc import Iterable
@@ -22,12 +25,17 @@ _KEPT_TABLES = 512
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Exposures and bad events of both arms."""
+    """Exposures and bad events of both arms.
+
+    `requests`: the same four of plain requests, where clients are counted or strata weigh; of one
+    bin only.
+    """
 
     stable_events: float = 0
     stable_bad: float = 0
     canary_events: float = 0
     canary_bad: float = 0
+    requests: tuple[float, float, float, float] | None = None
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -46,8 +54,9 @@ class Evidence:
     `rollout`, `step`: totals folded so far; `step_bins`: folded bins of this step in which both
     arms served; `floor`: first bin not folded; `step_floor`: first bin wholly in this step;
     `open_bins`: sorted by index; `dead_bins`: dead bins in a row at the folded end, where 2 stays
-    2 (the guard has tripped); `lone_bins`: folded bins of this step in which only the canary
-    served, which is all there is at 100 %; `rollout_bins`: folded bins in which both arms served.
+    2 (the guard has tripped), and `dead`: the requests in them; `lone_bins`: folded bins
+    of this step in which only the canary served, which is all there is at 100 %; `rollout_bins`:
+    folded bins in which both arms served; `objective`: the bad rate frozen for 100 %, 0 below that.
     """
 
     rollout_table: Table
@@ -61,6 +70,8 @@ class Evidence:
     dead_bins: int
     lone_bins: int = 0
     rollout_bins: int = 0
+    objective: float = 0.0
+    dead: Counts = Counts()
 
 
 def begin(floor: int) -> Evidence:
@@ -87,20 +98,27 @@ def fold(evidence: Evidence, before_bin: int) -> Evidence:
     if not folded:
         return replace(evidence, floor=max(evidence.floor, before_bin))
     of_step = [counts for index, counts in folded if index >= evidence.step_floor]
+    held = [held_against(evidence.objective, counts) for counts in of_step]
+    shared = [counts for index, counts in folded if _is_shared(evidence, index)]
     served = [counts.stable_events > 0 for counts in of_step if counts.canary_events > 0]
     both_served = sum(served)
+    dead_bins, dead = reduce(
+        _dead_in_a_row, (each for _, each in folded), (evidence.dead_bins, evidence.dead)
+    )
     return Evidence(
-        rollout_table=stats.add(evidence.rollout_table, *(table_of(each) for _, each in folded)),
-        step_table=stats.add(evidence.step_table, *(table_of(each) for each in of_step)),
-        rollout=sum((counts for _, counts in folded), evidence.rollout),
+        rollout_table=stats.add(evidence.rollout_table, *(table_of(each) for each in shared)),
+        step_table=stats.add(evidence.step_table, *(table_of(each) for each in held)),
+        rollout=sum(shared, evidence.rollout),
         step=sum(of_step, evidence.step),
         step_bins=evidence.step_bins + both_served,
         floor=max(evidence.floor, before_bin),
         step_floor=evidence.step_floor,
         open_bins=evidence.open_bins[len(folded) :],
-        dead_bins=reduce(_dead_in_a_row, (counts for _, counts in folded), evidence.dead_bins),
+        dead_bins=dead_bins,
         lone_bins=evidence.lone_bins + len(served) - both_served,
-        rollout_bins=evidence.rollout_bins + sum([_both_served(counts) for _, counts in folded]),
+        rollout_bins=evidence.rollout_bins + sum([_both_served(counts) for counts in shared]),
+        objective=evidence.objective,
+        dead=dead,
     )
 
 
@@ -113,11 +131,11 @@ def pass_by(evidence: Evidence, before_bin: int) -> Evidence:
     return replace(folded, step_floor=evidence.step_floor)
 
 
-def start_step(evidence: Evidence, from_bin: int) -> Evidence:
+def start_step(evidence: Evidence, from_bin: int, objective: float = 0.0) -> Evidence:
     """The weight changed: the step's evidence starts again, with bins from `from_bin` on.
 
     Open bins stay open and still count for the rollout; those before `from_bin` never count for
-    the step.
+    the step. At 100 % the step's bins are held against the `objective`.
     """
     return replace(
         evidence,
@@ -126,14 +144,32 @@ def start_step(evidence: Evidence, from_bin: int) -> Evidence:
         step_bins=0,
         lone_bins=0,
         step_floor=from_bin,
+        objective=objective,
     )
+
+
+def held_against(objective: float, counts: Counts) -> Counts:
+    """The counts beside as many events of which just the objective is bad; as they are without."""
+    if not objective:
+        return counts
+    events = counts.canary_events
+    return Counts(events, events * objective, events, counts.canary_bad)
 
 
 def total(evidence: Evidence, *, of_step: bool = False) -> Counts:
     """The counts so far, open bins included."""
     counted = evidence.step if of_step else evidence.rollout
-    first = evidence.step_floor if of_step else evidence.floor
-    return sum((counts for index, counts in evidence.open_bins if index >= first), counted)
+    bins = (
+        counts
+        for index, counts in evidence.open_bins
+        if (index >= evidence.step_floor if of_step else _is_shared(evidence, index))
+    )
+    return sum(bins, counted)
+
+
+def _is_shared(evidence: Evidence, index: int) -> bool:
+    """Whether a bin counts for the rollout: all do but those of 100 %."""
+    return index < evidence.step_floor or not evidence.objective
 
 
 def _both_served(counts: Counts) -> bool:
@@ -148,13 +184,18 @@ def table_of(counts: Counts) -> Table:
     )
 
 
-def _dead_in_a_row(before: int, counts: Counts) -> int:
-    """Dead bins in a row after this one; a bin without canary traffic breaks no row."""
-    if before >= DEAD_BINS or counts.canary_events <= 0:
+def _dead_in_a_row(before: tuple[int, Counts], counts: Counts) -> tuple[int, Counts]:
+    """Dead bins in a row after this one, and their sum; one without canary traffic breaks no row.
+
+    Requests tell, also where clients are counted: of clients that were bad before none is left to
+    say that the canary is down. What strata weigh makes none of them alive either.
+    """
+    served = Counts(*counts.requests) if counts.requests else counts
+    if before[0] >= DEAD_BINS or served.canary_events <= 0:
         return before
     dead = (
-        counts.canary_bad >= _DEAD_BAD
-        and counts.canary_bad >= counts.canary_events / 2
-        and counts.stable_bad <= counts.stable_events / 10
+        served.canary_bad >= _DEAD_BAD
+        and served.canary_bad >= served.canary_events / 2
+        and served.stable_bad <= served.stable_events / 10
     )
-    return before + 1 if dead else 0
+    return (before[0] + 1, served + before[1]) if dead else (0, Counts())

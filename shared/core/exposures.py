@@ -45,7 +45,12 @@ def counted(
         events, bad = exposure(seen.stable, rule_number, stable, canary)
         yield (
             seen.index,
-            Counts(events, bad, *exposure(seen.canary, rule_number, canary, stable)),
+            Counts(
+                events,
+                bad,
+                *exposure(seen.canary, rule_number, canary, stable),
+                requests=_requests(seen, rule_number),
+            ),
         )
         known = _after(known, seen, rule_number)
 
@@ -70,6 +75,20 @@ def exposure(
     if bad_rows and bad:
         return stats.effective(bad_rows, bad, arm.rows, items)
     return items / _expected_weight(mean_weight(arm), own, other), 0.0
+
+
+def _requests(seen: BinSeen, rule_number: int) -> tuple[float, float, float, float] | None:
+    """Plain requests and bad ones of both arms, where something else is counted."""
+    if not any(arm and (arm.clients or arm.exposed) for arm in (seen.stable, seen.canary)):
+        return None
+    return (*_plain(seen.stable, rule_number), *_plain(seen.canary, rule_number))
+
+
+def _plain(arm: ArmBin | None, rule_number: int) -> tuple[float, float]:
+    if arm is None:
+        return 0.0, 0.0
+    bad_rows, bad = arm.bad_rows[rule_number], arm.bad[rule_number]
+    return stats.effective(bad_rows, bad, arm.rows, arm.items)
 
 
 def mean_weight(arm: ArmBin) -> float:

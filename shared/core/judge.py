@@ -5,8 +5,9 @@
 3. One error budget: the mean of the rules' e-values, each a fixed mixture of the rollout's and
    the steps' (0.8 and 0.2 / steps), so alpha holds over all looks, steps and rules together.
 4. A pass needs every rule; the guarantee beta is split over two routes (ratio, absolute rate).
-5. At 100 % nothing is compared: a pass there says that nothing was seen against the canary in
-   the light of a frozen objective. It is no proof.
+5. At 100 % there is no stable arm: the canary is held against a frozen objective. FAIL needs what
+   clustered failures cannot explain; more than chance alone explains is enough to block a pass,
+   which is no proof there.
 """
 
 import math
@@ -73,24 +74,20 @@ def weigh(
     risk: Risk,
     *,
     blind: str = "",
-    objectives: Mapping[str, float] | None = None,
     margins: Mapping[str, float] | None = None,
 ) -> Verdict:
     """The verdict over all rules; `blind` is the caller's reason why it cannot see.
 
-    `objectives` are the frozen bad rates per rule, used at 100 %. `margins` are the excess bad
-    rates that rules of their own kind allow: they take the place of the risk's tolerance, and
-    below them evidence of harm is not heard. Changes nothing: the same evidence gives the same
-    verdict.
+    `margins` are the excess bad rates that rules of their own kind allow: they take the place of
+    the risk's tolerance, and below them evidence of harm is not heard. Changes nothing: the same
+    evidence gives the same verdict.
     """
-    frozen, allowed = objectives or {}, margins or {}
+    allowed = margins or {}
     looks = [
-        _look(
-            rule, evidence, step, _with(risk, allowed.get(rule)), frozen.get(rule, step.objective)
-        )
+        _look(rule, evidence, step, _with(risk, allowed.get(rule)))
         for rule, evidence in evidences.items()
     ]
-    heard = [look for look in looks if _heard(look.weighing, allowed.get(look.weighing.rule))]
+    heard = [look for look in looks if _heard(look, allowed.get(look.weighing.rule))]
     worse = combine([look.weighing.worse for look in heard], len(looks))
     needed = fail_bound(risk)
     if dead := next((look for look in looks if look.every.dead_bins >= DEAD_BINS), None):
@@ -112,6 +109,7 @@ def weigh(
         needed=needed,
         pass_needed=pass_bound(risk),
         unit=step.unit,
+        unit_before=step.unit_before,
     )
 
 
@@ -125,11 +123,11 @@ def combine(worses: Sequence[float], rules: int) -> float:
     return max(NO_EVIDENCE, stats.log_sum_exp(worses) - math.log(rules))
 
 
-def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) -> Look:
+def _look(rule: str, evidence: Evidence, step: Step, risk: Risk) -> Look:
     """Weigh one rule: folding what is sealed and then the rest computes each bin just once."""
     sealed = fold(evidence, step.sealed_before)
     every = fold(sealed, _AFTER_ALL_BINS)
-    frozen = frozen if step.final else 0.0
+    frozen = evidence.objective
     least = None
     over = ok = absolute = 0.0
     if frozen > 0:
@@ -144,7 +142,7 @@ def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) 
     bins = sealed.step_bins + (sealed.lone_bins if step.final else 0)
     seen = stats.profile(every.rollout_table)
     rollout = stats.log_e_worse(seen, risk.worse_than)
-    recent = over if step.final else _worse(every.step_table, risk)
+    recent = _worse(every.step_table, risk)
     ratio, low, high = reasons.ratio(every.rollout, seen)
     weighing = Weighing(
         rule=rule,
@@ -162,7 +160,7 @@ def _look(rule: str, evidence: Evidence, step: Step, risk: Risk, frozen: float) 
         ratio=ratio,
         rollout_bins=every.rollout_bins,
     )
-    return Look(weighing, risk, sealed, every, frozen, recent > rollout)
+    return Look(weighing, risk, sealed, every, recent > rollout)
 
 
 def _worse(table: Table, risk: Risk) -> float:
@@ -173,10 +171,10 @@ def _with(risk: Risk, tolerance: float | None) -> Risk:
     return risk if tolerance is None else replace(risk, tolerance=tolerance)
 
 
-def _heard(weighing: Weighing, least_excess: float | None) -> bool:
+def _heard(look: Look, least_excess: float | None) -> bool:
     """Whether a rule's evidence of harm counts; what is left out counts as an e-value of 0."""
-    counts = weighing.counts
-    if counts.canary_bad < _LEAST_BAD:
+    counts = look.weighing.counts
+    if max(counts.canary_bad, look.every.step.canary_bad) < _LEAST_BAD:
         return False
     if least_excess is None:
         return True

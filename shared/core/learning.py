@@ -4,21 +4,20 @@
    asked again in full.
 2. An answer that shows nothing leaves the evidence as it is; if all its bins are complete, nothing
    better can come of them and they are passed by: what was seen of them is no evidence for a pass.
-3. Clients that cannot be compared are passed by too, but their requests speak of harm: a canary
-   that is down must be found however it is sampled.
+3. Clients that cannot be compared, or are used up, are passed by too, but their requests speak of
+   harm: a canary that is down must be found however it is sampled, and whoever it hurt before.
 4. A row's time is no later than now: a clock that is ahead must not hide that telemetry stopped.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from shared.core import clients, exposures, judge, levels, watermark, weights
+from shared.core import clients, exposures, judge, levels, questions, watermark, weights
 from shared.core.attendance import Attendance, attended
 from shared.core.judge import Counts, Evidence
 from shared.core.model import Plan, Rollout
 from shared.core.questions import LEVEL_BIN_S, bin_at, level_bins_before, read_up_to
 from shared.core.telemetry import Answer, BinSeen, Levels, Sight
-from shared.core.weights import FULL
 
 _NOTHING = (exposures.UNKNOWN, exposures.UNKNOWN)
 
@@ -37,12 +36,14 @@ def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> R
         return rollout
     floor, before = read_up_to(rollout), min(sealed, answer.to_bin)
     bins = () if empty else tuple(seen for seen in answer.bins if seen.index >= floor)
-    full = rollout.wanted_percent == FULL
-    if plan.source.client and not full:
+    complete = tuple(seen for seen in bins if seen.index < before)
+    rollout = replace(rollout, attendance=_attended(plan, rollout, complete))
+    final = questions.is_final(rollout)
+    if plan.source.client and not final:
         rollout = _served(plan, rollout, clients.as_requests(bins), before)
-    if clients.unlike(plan.source, answer):
+    if not final and clients.untold(plan.source, answer, rollout.attendance):
         return _counted(plan, rollout, clients.as_requests(bins), before, judge.pass_by)
-    if full:
+    if final:
         bins = clients.as_requests(bins)
     return _counted(plan, rollout, bins, before, judge.pass_by if empty else judge.fold)
 
@@ -71,8 +72,7 @@ def _counted(
         counts = exposures.counted(bins, number, weights_before)
         evidence[rule.name] = fold(judge.gather(evidence[rule.name], counts), before)
         known[rule.name] = exposures.learnt(complete, number, weights_before)
-    attendance = _attended(plan, rollout, complete)
-    return replace(rollout, evidence=evidence, bad_weights=known, attendance=attendance)
+    return replace(rollout, evidence=evidence, bad_weights=known)
 
 
 def learn_levels(plan: Plan, rollout: Rollout, seen: Levels | None, at_s: float) -> Rollout:

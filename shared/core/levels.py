@@ -51,6 +51,9 @@ def advice(gauge: Gauge, tilt: Tilt, seen: Levels | None, risk: Risk) -> Advice:
     if seen is not None and seen.sight is Sight.FAILED:
         unseen = f"{gauge.name}: the levels could not be asked: {seen.reason}; advice only"
         return Advice(gauge.name, off=False, sentence=unseen)
+    if not tilt.bins:
+        unseen = f"{gauge.name}: no quarter of an hour with {gauge.metric} of both versions so far"
+        return Advice(gauge.name, off=False, sentence=f"{unseen}; advice only")
     needed = fail_bound(risk)
     evidence = stats.log_e_worse(stats.profile(_likelihoods(tilt)), _WORSE_THAN)
     sentence = (

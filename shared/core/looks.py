@@ -162,7 +162,8 @@ def passed(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Cho
     if too_few_samples(plan, rollout):
         return undecided(plan, rollout, event, verdict)
     if gates.waits_for_person(plan, rollout):
-        reason = f"{verdict.sentence} The gate of {step_name(plan, rollout.step)} is manual"
+        shown = verdict.sentence.removesuffix(".")
+        reason = f"{shown}. The gate of {step_name(plan, rollout.step)} is manual"
         return wait_for_person(rollout, Hold(reason, LINNET, Phase.BAKING, at_gate=True))
     return advance(plan, rollout, event.at_s, verdict.sentence.removesuffix("."))
 

@@ -14,6 +14,7 @@ from shared.core.model import Phase, Plan, Rollout
 from shared.core.risk import MIN_BINS
 from shared.core.shadow import SHADOW_RULES
 from shared.core.telemetry import Rule, Source, Standard
+from shared.core.weights import FULL
 
 # A look never asks for more than this; after an outage the rest comes with the next looks.
 MAX_BINS = 240
@@ -207,4 +208,16 @@ def new_step(plan: Plan, rollout: Rollout, at_s: float) -> Mapping[str, Evidence
     """The weights of a step are in force from now: its evidence starts with the next whole bin."""
     first = bin_at(at_s, rollout.bin_s) + 1
     before = for_step(plan, rollout, rollout.step, at_s) or {}
-    return {name: judge.start_step(evidence, first) for name, evidence in before.items()}
+    frozen = (rollout.objectives or {}) if rollout.wanted_percent == FULL else {}
+    return {
+        name: judge.start_step(evidence, first, frozen.get(name, 0.0))
+        for name, evidence in before.items()
+    }
+
+
+def is_final(rollout: Rollout) -> bool:
+    """Whether the weights of 100 % are in force: bins from this step's first on are the canary's.
+
+    Before that, bins are still of the step below, and count as they did there.
+    """
+    return rollout.wanted_percent == FULL and rollout.bake_since_s is not None

@@ -5,6 +5,7 @@ rests on: those of this step where the step decides, those of the rollout otherw
 its traffic cannot decide is said to be so as soon as that shows, with what would help.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,15 +22,14 @@ _LEVEL = 0.05
 class Look:
     """One rule's weighing with what its sentence needs.
 
-    `sealed` and `every`: its evidence, with all sealed and with all bins folded; `frozen`: the
-    objective, 0 below 100 %; `recent`: this step speaks louder against the canary than the rollout.
+    `sealed` and `every`: its evidence, with all sealed and with all bins folded; `recent`: this
+    step speaks louder against the canary than the rollout.
     """
 
     weighing: Weighing
     risk: Risk
     sealed: Evidence
     every: Evidence
-    frozen: float
     recent: bool
 
 
@@ -41,7 +41,7 @@ def worse(look: Look, step: Step, evidence: float, rules: int) -> str:
 
 def dead(look: Look, step: Step) -> str:
     """Why the dead-canary guard has tripped."""
-    return words.dead(look.weighing.rule, look.weighing.counts, step.unit)
+    return words.dead(look.weighing.rule, look.every.dead, step.plain_unit)
 
 
 def passes(looks: Sequence[Look], step: Step) -> str:
@@ -49,7 +49,8 @@ def passes(looks: Sequence[Look], step: Step) -> str:
     least = _weakest(looks, step)
     shown = least.weighing
     if step.final:
-        return words.quiet(shown.rule, _against(least, step), shown.step_bins)
+        against = words.of_needed(shown.over, fail_bound(least.risk)) if shown.over > 0 else ""
+        return words.quiet(shown.rule, _alone(least, step), shown.step_bins, against)
     often = _often(least.sealed.step, least.sealed.step_table)
     rests = words.over_blocks(shown.step_bins, words.arms(shown.step_counts, step.unit), often)
     return words.shown(shown.rule, *_claim(least, step), rests, len(looks) - 1)
@@ -60,39 +61,54 @@ def unsure(looks: Sequence[Look], step: Step) -> str:
     least = _weakest(looks, step)
     shown = least.weighing
     if step.next_share is None:
-        evidence = words.of_needed(shown.worse, fail_bound(least.risk))
+        evidence = words.of_needed(shown.worse, fail_bound(least.risk) + math.log(len(looks)))
         return words.watching(shown.rule, _against(least, step), evidence)
-    if step.final and least.frozen <= 0:
+    if step.final and not least.every.objective:
         return words.no_objective(shown.rule)
     slow = _too_slow(least, step, step.next_share)
     if shown.step_bins < step.min_bins:
         return words.too_few(shown.rule, shown.step_bins, step.min_bins) + slow
     if step.final:
-        return words.unclear(shown.rule, _against(least, step))
+        return words.unclear(shown.rule, _alone(least, step))
     rests = words.over_blocks(shown.step_bins, words.arms(shown.step_counts, step.unit))
     return words.not_shown(shown.rule, *_claim(least, step), rests) + slow
 
 
 def _against(look: Look, step: Step) -> str:
     """The numbers that speak loudest against the canary."""
-    if look.frozen > 0:
-        return words.alone(look.every.step, look.frozen, step.unit)
+    if look.recent and look.every.objective:
+        return _alone(look, step)
     if look.recent and look.every.step.canary_events:
         often = _often(look.every.step, look.every.step_table)
         return words.compared(look.every.step, often, f"{step.unit} in this step")
     shown = look.weighing
-    often = words.times(shown.ratio, shown.ratio_low, shown.ratio_high)
-    return words.compared(shown.counts, often, step.unit)
+    often = _told(shown.counts, shown.ratio, shown.ratio_low, shown.ratio_high)
+    return words.compared(shown.counts, often, step.unit_before or step.unit)
+
+
+def _alone(look: Look, step: Step) -> str:
+    """The canary's numbers at 100 %."""
+    return words.alone(look.every.step, look.every.objective, step.unit)
 
 
 def ratio(counts: Counts, seen: Profile) -> tuple[float | None, float, float | None]:
     """How much oftener the canary is bad, and the 95 % interval of that."""
-    stable = counts.stable_events, counts.stable_bad
-    return stats.ratio(seen, stable, (counts.canary_events, counts.canary_bad), _LEVEL)
+    return stats.ratio(seen, *_arms(counts), _LEVEL)
 
 
 def _often(counts: Counts, table: Table) -> str:
-    return words.times(*ratio(counts, stats.profile(table)))
+    return _told(counts, *ratio(counts, stats.profile(table)))
+
+
+def _told(counts: Counts, often: float | None, low: float, high: float | None) -> str:
+    """The ratio in words; one that is not that of the rates beside it must not look like it."""
+    plain = stats.ratio_of_rates(*_arms(counts))
+    told = words.times(often, low, high)
+    return words.block_by_block(told) if often is not None and often != plain else told
+
+
+def _arms(counts: Counts) -> tuple[tuple[float, float], tuple[float, float]]:
+    return (counts.stable_events, counts.stable_bad), (counts.canary_events, counts.canary_bad)
 
 
 def _weakest(looks: Sequence[Look], step: Step) -> Look:

@@ -51,9 +51,12 @@ def routes(
 
 
 def objective(seen: Counts, risk: Risk) -> float:
-    """The bad rate frozen when going to 100 %: stable's upper bound and what may be added."""
+    """The bad rate frozen when going to 100 %: stable's upper bound and what may be added.
+
+    At most 1: by a rule that calls everything bad, nothing can be worse.
+    """
     upper = stats.rate_upper(seen.stable_bad, seen.stable_events)
-    return upper * (1 + _allowed(upper, risk))
+    return min(1.0, upper * (1 + _allowed(upper, risk)))
 
 
 def stable_is_bad(evidence: Evidence, baseline: Counts, risk: Risk, *, once: bool = False) -> bool:

@@ -12,7 +12,6 @@ from shared.core.judge import Kind, Verdict
 from shared.core.model import Plan, Rollout
 from shared.core.shadow import MISMATCH
 from shared.core.telemetry import Answer, Sight
-from shared.core.weights import FULL
 
 # After so many bins without a look, and longer than ticks may stay away, the first one only looks.
 UNWATCHED_BINS = 5
@@ -56,8 +55,10 @@ def look(
         next_share=share,
         steps=len(plan.steps),
         sealed_before=questions.read_up_to(rollout),
-        final=rollout.wanted_percent == FULL and rollout.bake_since_s is not None,
+        final=questions.is_final(rollout),
         unit="samples" if shadow else counted_as(plan, rollout, event.answer),
+        plain_unit="samples" if shadow else "requests",
+        unit_before="" if shadow else _counted_before(plan, rollout),
         bin_s=rollout.bin_s,
         min_bins=questions.least_bins(plan, rollout),
         bake_max_s=0.0 if shadow else plan.steps[rollout.step].bake_max_s,
@@ -67,7 +68,6 @@ def look(
         step,
         plan.source.risk,
         blind=blind,
-        objectives=rollout.objectives,
         margins=shadow.margins.by_rule() if shadow else {},
     )
     verdict = replace(verdict, lag_s=lag_s(rollout, event.at_s))
@@ -79,15 +79,22 @@ def look(
 
 def counted_as(plan: Plan, rollout: Rollout, answer: Answer | None) -> str:
     """What telemetry's events are: a client counts once in each block in which it was there."""
-    if plan.source.client is None or rollout.wanted_percent == FULL:
+    if questions.is_final(rollout) and plan.source.client:
+        return "requests"
+    if plan.source.client is None:
         unit = "requests"
-    elif answer and clients.unlike(plan.source, answer):
+    elif answer and clients.untold(plan.source, answer, rollout.attendance):
         unit = "client visits and requests"
     else:
         unit = "client visits"
-    if rollout.wanted_percent == FULL and plan.source.client:
-        return unit
     return f"weighed {unit}" if rollout.standard and rollout.standard.weights else unit
+
+
+def _counted_before(plan: Plan, rollout: Rollout) -> str:
+    """What was counted below 100 %, once it is requests instead of the clients of the plan."""
+    if not (questions.is_final(rollout) and plan.source.client):
+        return ""
+    return counted_as(plan, replace(rollout, bake_since_s=None), None)
 
 
 def same_as_before(before: Rollout, learnt: Rollout, verdict: Verdict) -> bool:

@@ -226,12 +226,17 @@ def ratio(
     the likeliest one. None where an arm had nothing bad, so that only a bound is known.
     """
     low, high = ratio_interval(seen, level)
-    if not (stable[1] and canary[1] and canary[0]):
-        return None, low, high
-    plain = canary[1] * stable[0] / (stable[1] * canary[0])
-    if low <= plain and (high is None or plain <= high):
+    plain = ratio_of_rates(stable, canary)
+    if plain is None or (low <= plain and (high is None or plain <= high)):
         return plain, low, high
     return _likeliest(seen), low, high
+
+
+def ratio_of_rates(stable: tuple[float, float], canary: tuple[float, float]) -> float | None:
+    """Canary's bad rate over stable's, of (events, bad); None where an arm had nothing bad."""
+    if not (stable[1] and canary[1] and canary[0]):
+        return None
+    return canary[1] * stable[0] / (stable[1] * canary[0])
 
 
 def _likeliest(seen: Profile) -> float:

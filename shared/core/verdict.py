@@ -33,9 +33,10 @@ class Weighing:
 
     `counts`, `rollout_bins`: the rollout's and the blocks in which both arms served, open bins
     included; `step_counts`, `step_bins`: sealed bins of this step; `margin`: the ratio a pass must
-    refute (None while none can be drawn); `over`: against the frozen objective, at 100 % only;
-    `ratio_low`, `ratio_high`: 95 % interval of canary over stable in the rollout, None when open;
-    `ratio`: that of the rates, within it; None where an arm had nothing bad.
+    refute (None while none can be drawn); `over`: against the frozen objective, at 100 % only, as
+    if no failures clustered; `ratio_low`, `ratio_high`: 95 % interval of canary over stable in the
+    rollout, None when open; `ratio`: that of the rates, within it; None where an arm had nothing
+    bad.
     """
 
     rule: str
@@ -69,7 +70,8 @@ class Verdict:
     """The decision; `worse` is all rules' log e-value together, `needed` the bound of a fail.
 
     `pass_needed`: the bound of each rule's evidence of no harm; `lag_s`: how old the newest
-    complete bin was at the look; `unit`: what is counted. None and empty in older records.
+    complete bin was at the look; `unit`: what is counted in the step; `unit_before`: what was in
+    the rollout, where that differs. None and empty in older records.
     """
 
     kind: Kind
@@ -80,6 +82,7 @@ class Verdict:
     pass_needed: float | None = None
     lag_s: float | None = None
     unit: str = ""
+    unit_before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +91,18 @@ class Step:
 
     `next_share`: the canary's share (0..1] after a pass, None while no pass can be drawn;
     `steps`: judged steps of the plan; bins below `sealed_before` are complete; `final`: at 100 %;
-    `objective`: the frozen bad rate there, for rules without one of their own; `unit`: what is
-    counted; `bake_max_s`: the longest bake, 0 where it is not to be spoken of.
+    `unit`: what is counted; `unit_before`: what was below 100 %, where that differs;
+    `plain_unit`: what tells that the canary is down; `bake_max_s`: the longest bake, 0 where it is
+    not to be spoken of.
     """
 
     next_share: float | None
     steps: int
     sealed_before: int
     final: bool = False
-    objective: float = 0.0
     min_bins: int = MIN_BINS
     unit: str = "requests"
     bin_s: float = 60.0
     bake_max_s: float = 0.0
+    unit_before: str = ""
+    plain_unit: str = "requests"

@@ -64,6 +64,11 @@ def times(
     return f"{shown}{often}{f' ({bounds})' if bounds else ''}"
 
 
+def block_by_block(often: str) -> str:
+    """A ratio that is not that of the rates in all: steps and days have mixed these."""
+    return f"block by block {often}"
+
+
 def compared(counts: Counts, often: str, unit: str) -> str:
     """Both arms' rates, and how much the canary's is larger."""
     if not counts.canary_events or not counts.stable_events:
@@ -73,9 +78,10 @@ def compared(counts: Counts, often: str, unit: str) -> str:
     return f"the canary fails {canary}, stable {stable}{f': {often}' if often else ''}"
 
 
-def of_needed(evidence: float, needed: float) -> str:
-    """Evidence against its bound: "4.9 of 4.6 needed"."""
-    return f"{evidence:.1f} of {needed:.1f} needed"
+def of_needed(evidence: float | None, needed: float) -> str:
+    """Evidence against its bound: "4.9 of 4.6 needed"; "none of 4.6 needed" where none counts."""
+    shown = "none" if evidence is None else f"{evidence:.1f}"
+    return f"{shown} of {needed:.1f} needed"
 
 
 def no_worse(margin: float) -> str:
@@ -133,9 +139,10 @@ def too_slow(takes_s: float | None, longest_s: float) -> str:
     )
 
 
-def quiet(rule: str, seen: str, bins: int) -> str:
-    """At 100 % nothing speaks against the canary, which proves nothing."""
-    return f"{rule}: nothing seen against it in {bins} blocks, {seen}"
+def quiet(rule: str, seen: str, bins: int, against: str = "") -> str:
+    """At 100 % nothing, or too little, speaks against the canary, which proves nothing."""
+    found = f"too little ({against})" if against else "nothing"
+    return f"{rule}: {found} seen against it in {bins} blocks, {seen}"
 
 
 def too_few(rule: str, bins: int, needed: int) -> str:

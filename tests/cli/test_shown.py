@@ -91,11 +91,27 @@ def test_several_rules_share_their_evidence_of_harm_and_it_is_said() -> None:
     assert [cells(line)[0] for line in lines[2:6]] == ["errors", "this step", "slow", "this step"]
 
 
+def test_a_rule_that_is_not_heard_yet_has_no_evidence_of_all_together() -> None:
+    """Two bad events are none, and a number far below any would be read as one."""
+    few = seen([Counts(9000, 90, 100, 1)] * 2)
+    lines = printed(judge.weigh({"errors": few, "slow": few}, step(), RISK))
+    assert [line for line in lines if line.startswith("harm, all rules together: none of 4.6")]
+    assert "1000.0" not in "".join(lines)
+
+
+def test_at_100_percent_the_rollout_says_what_was_counted_below() -> None:
+    """Clients there, requests here."""
+    at = step(final=True, unit_before="client visits")
+    verdict = replace(one(seen([Counts(0, 0, 6000, 60)] * 4, 0.02), at)[0], lag_s=60.0)
+    said = " ".join(" ".join(printed(verdict)).split())
+    assert "counted are requests, client visits below 100 %." in said
+
+
 def test_at_100_percent_the_objective_stands_where_no_comparison_can() -> None:
     """Stable serves nothing there, so a dash stands for it and for the ratio."""
-    lines = printed(one(seen([Counts(0, 0, 6000, 60)] * 4), step(final=True, objective=0.02))[0])
+    lines = printed(one(seen([Counts(0, 0, 6000, 60)] * 4, 0.02), step(final=True))[0])
 
-    assert cells(lines[2])[1:4] == ["1.0 % of 24000", "-", "-"]
+    assert cells(lines[3])[1:3] == ["1.0 % of 24000", "-"]
     assert "above objective " in lines[3]
 
 

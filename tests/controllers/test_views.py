@@ -62,9 +62,9 @@ def test_no_evidence_of_no_harm_is_shown_where_no_pass_can_be_drawn() -> None:
 
 def test_at_100_percent_the_frozen_objective_is_what_the_canary_is_held_against() -> None:
     """It stands in the place of a comparison."""
-    evidence = seen([Counts(0, 0, 6000, 180)] * 4)
+    evidence = seen([Counts(0, 0, 6000, 180)] * 4, 0.02)
 
-    rule = shown_of(one(evidence, step(final=True, objective=0.02))[0])
+    rule = shown_of(one(evidence, step(final=True))[0])
 
     assert rule["evidence_over_objective"]["seen"] > 4.6
     assert rule["evidence_of_no_harm"] is None

@@ -75,7 +75,7 @@ def test_arms_sampled_differently_are_no_evidence_for_a_pass(
 
 
 @pytest.mark.parametrize("weights", [(1, 10), (10, 1)])
-@pytest.mark.parametrize("bad", [60, 360])
+@pytest.mark.parametrize("bad", [60, 240])
 def test_harm_is_found_however_the_arms_are_sampled(weights: tuple[float, float], bad: int) -> None:
     """Blindness to clients blocks a pass; a canary that fails its requests goes all the same."""
     walk = walked(weights, looks=20, exempt_bad=bad)
@@ -96,6 +96,88 @@ def test_failures_that_escape_the_sampling_make_no_arm_unlike(bad: int) -> None:
     walk = walked((10, 10), exempt_bad=bad)
     assert "clients cannot be compared" not in "".join(each.sentence for each in walk.told)
     assert Phase.RETREATING in {each.rollout.phase for each in walk.told}
+
+
+def open_bins(walk: Told) -> list[Counts]:
+    return [counts for _, counts in (walk.rollout.evidence or {})["errors"].open_bins]
+
+
+def used_up(canary_bad: int, left: int = 0) -> Callable[[Answer], Answer]:
+    """Whoever asks was bad in this step before, but for so many of either arm."""
+
+    def arm(items: int, bad: int) -> ArmBin:
+        return ArmBin(items, items, (float(bad),), (bad,), (left,), (0,))
+
+    def bent(answer: Answer) -> Answer:
+        bins = [BinSeen(s.index, arm(5400, 54), arm(600, canary_bad)) for s in answer.bins]
+        return replace(answer, bins=tuple(bins))
+
+    return bent
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [(600, "half or more bad in two blocks in a row (canary 1200 of 1200 requests bad"), (150, "")],
+    ids=["down", "a quarter"],
+)
+def test_a_canary_that_fails_only_those_it_failed_before_is_found(bad: int, said: str) -> None:
+    """No client is left to turn bad, and none need be: their requests tell."""
+    walk = walked(looks=10)
+    walk.bend = used_up(bad)
+    walk.looks(30)
+    assert walk.phase in {Phase.RETREATING, Phase.REVERTED}
+    assert any(said in each.sentence for each in walk.told)
+
+
+def test_when_too_few_clients_are_left_a_step_is_blind_and_no_longer_passes() -> None:
+    """Old merit says nothing of a version that nobody can turn bad at."""
+    walk = walked(looks=10)
+    walk.bend = used_up(6, left=20)
+    walk.looks(7)
+    assert walk.phase is Phase.BAKING
+    assert walk.rollout.sentence == (
+        "blind, neither good nor bad: clients are used up: 40 in the newest block were not bad "
+        "in this step before, where 1000 were in its fullest; leave evidence.client out, or bake "
+        "shorter"
+    )
+
+
+def test_a_quiet_hour_uses_up_no_clients() -> None:
+    """Fewer ask, and fewer of them are there: each request comes from as many as before."""
+    walk = walked(looks=10)
+    whole = walk.bend
+
+    def quiet(answer: Answer) -> Answer:
+        def tenth(arm: ArmBin | None) -> ArmBin | None:
+            return arm and replace(arm, items=arm.items / 20, clients=(arm.clients[0] // 20,))
+
+        bins = [replace(s, stable=tenth(s.stable), canary=tenth(s.canary)) for s in answer.bins]
+        return replace(answer, bins=tuple(bins))
+
+    walk.bend = lambda answer: quiet(whole(answer))
+    walk.looks(20)
+    assert "used up" not in "".join(each.sentence for each in walk.told)
+
+
+def test_blocks_of_the_step_below_are_counted_in_clients_while_weights_shift_to_100() -> None:
+    """One of them who retries for all he is worth is no reason to go back."""
+    steps = (step(50, max_s=72_000), step(100, min_s=7200, max_s=72_000))
+    walk = Chronic(minutes_plan(source=SOURCE, steps=steps), tick_s=MINUTE_S)
+    while walk.rollout.wanted_percent < 100:
+        walk.look()
+    walk.look()
+    assert walk.phase is Phase.SHIFTING
+    assert {each.canary_events for each in open_bins(walk)} == {1960}, "2000 requests"
+    verdict = walk.rollout.verdict
+    assert verdict is not None
+    assert verdict.unit == "client visits"
+    walk.looks(20)
+    verdict = walk.rollout.verdict
+    assert verdict is not None
+    assert (verdict.unit, verdict.unit_before) == ("requests", "client visits")
+    assert (
+        verdict.weighings[0].counts.canary_events < verdict.weighings[0].step_counts.canary_events
+    )
 
 
 def test_when_sampling_is_put_right_the_window_moves_on() -> None:

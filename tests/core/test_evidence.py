@@ -19,7 +19,7 @@ def from_json(text: str) -> Evidence:
     raw = json.loads(text)
     for name in ("rollout_table", "step_table"):
         raw[name] = tuple(raw[name])
-    for name in ("rollout", "step"):
+    for name in ("rollout", "step", "dead"):
         raw[name] = Counts(**raw[name])
     raw["open_bins"] = tuple((index, Counts(**counts)) for index, counts in raw["open_bins"])
     return Evidence(**raw)
@@ -143,6 +143,23 @@ def test_a_dead_canary_fails_after_two_bins_in_a_row() -> None:
 def test_the_dead_canary_guard_needs_a_dead_canary_and_a_live_stable(counts: Counts) -> None:
     """Each of its three conditions matters."""
     assert judge.fold(seen([counts] * 3), 3).dead_bins == 0
+
+
+@pytest.mark.parametrize(
+    ("weighed", "requests", "dead"),
+    [
+        (Counts(9000, 90, 50, 30), (9000, 90, 1000, 30), 0),
+        (Counts(9000, 90, 2000, 60), (9000, 90, 100, 60), 2),
+        (Counts(900, 0, 0, 0), (9000, 90, 600, 600), 2),
+    ],
+    ids=["light strata", "heavy strata", "no client left to turn bad"],
+)
+def test_the_dead_canary_guard_asks_requests(
+    weighed: Counts, requests: tuple[float, float, float, float], dead: int
+) -> None:
+    """Neither the weights of strata nor whom the canary hurt before make it dead or alive."""
+    bins = [replace(weighed, requests=requests)] * 2
+    assert judge.fold(seen(bins), 2).dead_bins == dead
 
 
 def test_the_dead_canary_guard_remembers_folded_bins() -> None:

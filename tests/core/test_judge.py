@@ -173,10 +173,11 @@ def test_no_pass_is_drawn_while_none_can_be() -> None:
 
 
 def final(bins: list[Counts], folded: int = 0, **changes: Any) -> tuple[Verdict, Weighing]:
-    evidence = judge.start_step(judge.fold(seen([QUIET] * 9), 9), 9)
-    frozen = {"errors": judge.objective(total(evidence), RISK)}
+    before = judge.fold(seen([QUIET] * 9), 9)
+    evidence = judge.start_step(before, 9, judge.objective(total(before), RISK))
     evidence = judge.fold(judge.gather(evidence, enumerate(bins, 9)), 9 + folded)
-    return one(evidence, step(final=True, **changes), objectives=frozen)
+    assert total(evidence) == total(before), "nothing at 100 % is part of the comparison"
+    return one(evidence, step(final=True, **changes))
 
 
 @pytest.mark.parametrize("folded", [0, 2, 3])
@@ -193,12 +194,38 @@ def test_at_100_percent_a_canary_within_its_objective_passes(folded: int) -> Non
 
 def test_at_100_percent_harm_is_held_against_the_frozen_objective() -> None:
     """Stable is silent, the objective speaks; the sentence names it."""
-    verdict, shown = final([Counts(0, 0, 6000, 180)] * 3)
+    verdict, shown = final([Counts(0, 0, 6000, 600)] * 5)
     assert verdict.kind is Kind.FAIL
     assert shown.over > 4.6
     assert (
-        "at 100 % canary 540 of 18000 requests bad (3.0 %) where at most 1.7 %" in verdict.sentence
+        "at 100 % canary 3000 of 30000 requests bad (10.0 %) where at most 1.7 %"
+        in verdict.sentence
     )
+
+
+@pytest.mark.parametrize("folded", [0, 6])
+def test_at_100_percent_a_burst_blocks_the_pass_and_takes_nobody_back(folded: int) -> None:
+    """Chance alone does not explain it, failures that cluster do: a person decides in the end."""
+    verdict, shown = final([*[Counts(0, 0, 6000, 60)] * 5, Counts(0, 0, 6000, 2500)], folded)
+    assert shown.over > 100
+    assert verdict.kind is Kind.UNSURE
+    assert "not yet clear, at 100 % canary 2800 of 36000" in verdict.sentence
+
+
+def test_at_100_percent_a_pass_says_when_something_spoke_against_it() -> None:
+    """Five times the objective in a few requests is chance, but not nothing."""
+    verdict, _ = final([Counts(0, 0, 20, 1)] * 3)
+    assert verdict.kind is Kind.PASS
+    assert verdict.sentence.startswith("errors: too little (0.7 of 4.6 needed) seen against it in")
+
+
+def test_at_100_percent_the_comparison_before_may_still_fail_the_canary() -> None:
+    """Then its numbers are shown, by what was counted then, and not the objective."""
+    before = judge.fold(seen([HARM] * 6), 6)
+    evidence = judge.gather(judge.start_step(before, 6, 0.5), [(6, Counts(0, 0, 6000, 60))])
+    verdict, _ = one(evidence, step(final=True, unit_before="client visits"))
+    assert verdict.kind is Kind.FAIL
+    assert "the canary fails 5.0 % of client visits (180 of 3600), stable 1.0 %" in verdict.sentence
 
 
 def test_at_100_percent_a_young_or_doubtful_step_is_unsure() -> None:
@@ -212,9 +239,3 @@ def test_at_100_percent_a_young_or_doubtful_step_is_unsure() -> None:
     assert bare.kind is Kind.UNSURE
     assert "without a frozen objective" in bare.sentence
     assert final([Counts(0, 0, 6000, 60)] * 4, next_share=None)[0].kind is Kind.UNSURE
-
-
-def test_the_steps_own_objective_serves_rules_without_one() -> None:
-    """`Step.objective` is the default of all rules."""
-    evidence = seen([Counts(0, 0, 6000, 60)] * 4)
-    assert one(evidence, step(final=True, objective=0.02))[0].kind is Kind.PASS

@@ -30,6 +30,32 @@ def test_a_verdict_carries_what_its_sentence_rests_on() -> None:
     assert verdict.pass_needed == math.log(40)
 
 
+def test_a_dead_canary_is_told_by_the_two_blocks_in_which_it_was() -> None:
+    """Two hundred good blocks before them say nothing of it."""
+    dead = Counts(9000, 90, 60, 40)
+    sentence = one(seen([Counts(9000, 90, 1000, 10)] * 200 + [dead] * 2))[0].sentence
+    assert sentence == (
+        "errors: the canary is down or all wrong, half or more bad in two blocks in a row "
+        "(canary 80 of 120 requests bad (66.7 %), stable 180 of 18000 bad (1.0 %))"
+    )
+
+
+def test_a_ratio_that_is_not_that_of_the_rates_does_not_look_like_it() -> None:
+    """Most of the canary's requests came when everything failed less."""
+    bins = [Counts(9900, 297, 100, 3)] * 60 + [Counts(5000, 25, 5000, 45)] * 60
+    sentence = one(seen(bins))[0].sentence
+    assert "the canary fails 0.94 % of requests (2880 of 306000), stable 2.2 % " in sentence
+    assert ": block by block 1.5 times as often (" in sentence
+
+
+def test_a_rule_among_others_needs_more_than_one_alone() -> None:
+    """The others' silence counts, too; no number is shown beside a bound that is not its own."""
+    rules = {"errors": seen([HARM] * 3), "a": seen([QUIET] * 3), "b": seen([QUIET] * 3)}
+    verdict = judge.weigh(rules, step(next_share=None), RISK)
+    assert verdict.kind is Kind.UNSURE
+    assert "evidence that it is worse 4.9 of 5.7 needed" in verdict.sentence
+
+
 def test_blocks_of_the_rollout_outlive_a_new_step() -> None:
     """Those before it still count for harm; those of one arm never did."""
     before = judge.fold(seen([QUIET, Counts(10, 0, 0, 0), QUIET, Counts(0, 0, 9, 0)]), 4)
@@ -169,7 +195,7 @@ def test_traffic_too_low_for_any_bake_is_said_to_be_so() -> None:
         {"bake_max_s": 10**7},
         {"bake_max_s": 0.0},
         {"next_share": None},
-        {"final": True, "objective": 0.02},
+        {"final": True},
     ],
     ids=["enough traffic", "too young", "long bake", "not asked", "no pass possible", "at 100 %"],
 )

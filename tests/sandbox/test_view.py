@@ -13,7 +13,7 @@ from tests.weighed import HARM, QUIET, one, seen, step
 
 PASS = one(seen([QUIET] * 8))[0]
 FAIL = one(seen([HARM] * 6))[0]
-FINAL = one(seen([Counts(0, 0, 6000, 60)] * 4), step(final=True, objective=0.02))[0]
+FINAL = one(seen([Counts(0, 0, 6000, 60)] * 4, 0.02), step(final=True))[0]
 WATCHING = one(seen([QUIET] * 4), step(next_share=None))[0]
 
 
