@@ -27,6 +27,18 @@ def unwatched(rollout: Rollout, event: Ticked) -> str:
     return f"this is the first look in {away_s:.0f} s, and nothing rises on it"
 
 
+def empty(plan: Plan, rollout: Rollout, event: Ticked) -> str:
+    """Why this look may not lead to a rise: no row is in it; empty otherwise.
+
+    It is no blindness by itself: a quiet service has such looks, and the newest row's age tells.
+    """
+    answer = event.answer
+    by_samples = plan.steps[rollout.step].shadow is not None
+    if by_samples or answer is None or answer.sight is Sight.SEEN:
+        return ""
+    return "this look shows no row, and nothing rises on it"
+
+
 def seen(rollout: Rollout, event: Ticked) -> Rollout:
     """The rollout with this look noted; once a bin is enough, since each note is a history row."""
     last_s = max(rollout.looked_at_s or 0.0, rollout.phase_since_s)
