@@ -3,12 +3,13 @@
 Nothing here decides; `looks` does, phase by phase.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from shared.core import advice, clients, gates, judge, learning, questions, tallies, tally
 from shared.core.blindness import blindness
 from shared.core.events import Ticked
-from shared.core.judge import Kind, Verdict
+from shared.core.judge import Counts, Kind, Verdict
 from shared.core.model import Plan, Rollout
 from shared.core.shadow import MISMATCH
 from shared.core.telemetry import Answer, Sight
@@ -150,12 +151,27 @@ def trouble_or_drift(plan: Plan, rollout: Rollout, event: Ticked) -> str:
 
 def sick_stable(plan: Plan, rollout: Rollout) -> str:
     """Why stable is no yardstick now: it is itself much worse than before the start."""
-    before, risk = rollout.baseline or {}, plan.source.risk
+    before, risk = _past_in_blocks(plan, rollout), plan.source.risk
     once = plan.source.client is not None
     for name, evidence in (rollout.evidence or {}).items():
         if name in before and judge.stable_is_bad(evidence, before[name], risk, once=once):
             return f"stable itself has gone bad by rule {name}: no fair comparison is possible"
     return ""
+
+
+def _past_in_blocks(plan: Plan, rollout: Rollout) -> Mapping[str, Counts]:
+    """Stable's past, counted as blocks of this length would have counted it.
+
+    In longer ones the same clients turn bad in fewer visits. How many fewer hangs on how long they
+    stay, which nobody counted: by the fewest that there can be a healthy stable is not held bad.
+    """
+    longer = 1.0
+    if plan.source.client is not None:
+        longer = max(1.0, rollout.bin_s / questions.lookback_bin_s(plan.source))
+    return {
+        name: replace(counts, stable_events=counts.stable_events / longer)
+        for name, counts in (rollout.baseline or {}).items()
+    }
 
 
 def next_share(plan: Plan, rollout: Rollout) -> float:
