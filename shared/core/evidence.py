@@ -47,7 +47,8 @@ class Evidence:
     arms served; `floor`: first bin not folded; `step_floor`: first bin wholly in this step;
     `open_bins`: sorted by index; `dead_bins`: dead bins in a row at the folded end, where 2 stays
     2 (the guard has tripped); `lone_bins`: folded bins of this step in which only the canary
-    served, which is all there is at 100 %; `rollout_bins`: folded bins in which both arms served.
+    served, which is all there is at 100 %; `rollout_bins`: folded bins in which both arms served;
+    `served_bins`: folded bins of this step in which any arm served.
     """
 
     rollout_table: Table
@@ -61,6 +62,7 @@ class Evidence:
     dead_bins: int
     lone_bins: int = 0
     rollout_bins: int = 0
+    served_bins: int = 0
 
 
 def begin(floor: int) -> Evidence:
@@ -101,6 +103,7 @@ def fold(evidence: Evidence, before_bin: int) -> Evidence:
         dead_bins=reduce(_dead_in_a_row, (counts for _, counts in folded), evidence.dead_bins),
         lone_bins=evidence.lone_bins + len(served) - both_served,
         rollout_bins=evidence.rollout_bins + sum([_both_served(counts) for _, counts in folded]),
+        served_bins=evidence.served_bins + sum([_any_served(counts) for counts in of_step]),
     )
 
 
@@ -125,6 +128,7 @@ def start_step(evidence: Evidence, from_bin: int) -> Evidence:
         step=Counts(),
         step_bins=0,
         lone_bins=0,
+        served_bins=0,
         step_floor=from_bin,
     )
 
@@ -138,6 +142,10 @@ def total(evidence: Evidence, *, of_step: bool = False) -> Counts:
 
 def _both_served(counts: Counts) -> bool:
     return counts.stable_events > 0 and counts.canary_events > 0
+
+
+def _any_served(counts: Counts) -> bool:
+    return counts.stable_events > 0 or counts.canary_events > 0
 
 
 @lru_cache(_KEPT_TABLES)
