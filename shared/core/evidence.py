@@ -54,9 +54,10 @@ class Evidence:
     `rollout`, `step`: totals folded so far; `step_bins`: folded bins of this step in which both
     arms served; `floor`: first bin not folded; `step_floor`: first bin wholly in this step;
     `open_bins`: sorted by index; `dead_bins`: dead bins in a row at the folded end, where 2 stays
-    2 (the guard has tripped), and `dead`: the requests in them; `lone_bins`: folded bins
-    of this step in which only the canary served, which is all there is at 100 %; `rollout_bins`:
-    folded bins in which both arms served; `objective`: the bad rate frozen for 100 %, 0 below that.
+    2 (the guard has tripped), and `dead`: the requests in them; `lone_bins`: folded bins of this
+    step in which only the canary served, which is all there is at 100 %; `served_bins`: those in
+    which any arm served; `rollout_bins`: folded bins in which both arms served; `objective`: the bad
+    rate frozen for 100 %, 0 below that.
     """
 
     rollout_table: Table
@@ -70,6 +71,7 @@ class Evidence:
     dead_bins: int
     lone_bins: int = 0
     rollout_bins: int = 0
+    served_bins: int = 0
     objective: float = 0.0
     dead: Counts = Counts()
 
@@ -117,6 +119,7 @@ def fold(evidence: Evidence, before_bin: int) -> Evidence:
         dead_bins=dead_bins,
         lone_bins=evidence.lone_bins + len(served) - both_served,
         rollout_bins=evidence.rollout_bins + sum([_both_served(counts) for counts in shared]),
+        served_bins=evidence.served_bins + sum([_any_served(counts) for counts in of_step]),
         objective=evidence.objective,
         dead=dead,
     )
@@ -143,6 +146,7 @@ def start_step(evidence: Evidence, from_bin: int, objective: float = 0.0) -> Evi
         step=Counts(),
         step_bins=0,
         lone_bins=0,
+        served_bins=0,
         step_floor=from_bin,
         objective=objective,
     )
@@ -174,6 +178,10 @@ def _is_shared(evidence: Evidence, index: int) -> bool:
 
 def _both_served(counts: Counts) -> bool:
     return counts.stable_events > 0 and counts.canary_events > 0
+
+
+def _any_served(counts: Counts) -> bool:
+    return counts.stable_events > 0 or counts.canary_events > 0
 
 
 @lru_cache(_KEPT_TABLES)

@@ -20,6 +20,7 @@ from shared.core.judge import Kind, Verdict
 from shared.core.model import Hold, Outcome, Phase, Plan, Rollout, step_name
 from shared.core.sights import (
     claimed_by_another,
+    empty,
     harm_seen,
     look,
     next_share,
@@ -75,8 +76,8 @@ def settle(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
 
 
 def weigh(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
-    """BAKING: back on harm, hold on trouble, rise on a pass, and never rise blind."""
-    waited = unwatched(rollout, event)
+    """BAKING: back on harm, hold on trouble, rise on a pass, never blind or on an empty look."""
+    waits = unwatched(rollout, event) or empty(plan, rollout, event)
     rollout, verdict = look(plan, seen(rollout, event), event, next_share(plan, rollout))
     if harm := harm_seen(plan, event, verdict):
         return retreat(rollout, harm)
@@ -84,8 +85,9 @@ def weigh(plan: Plan, rollout: Rollout, event: Ticked) -> Choice:
     drifted = visible and trouble_or_drift(plan, rollout, event)
     if problem := drifted or sick_stable(plan, rollout):
         return hold_for(rollout, problem)
-    if verdict.kind is Kind.PASS and waited:
-        return stay(rollout, f"{verdict.sentence.removesuffix('.')}; {waited}.")
+    if verdict.kind is Kind.PASS and waits:
+        sentence = f"{verdict.sentence.removesuffix('.')}; {waits}."
+        return stay(replace(rollout, blind_since_s=None), sentence)
     if verdict.kind is Kind.PASS:
         return passed(plan, rollout, event, verdict)
     if verdict.kind is Kind.BLIND:

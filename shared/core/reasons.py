@@ -135,16 +135,17 @@ def _claim(look: Look, step: Step) -> tuple[str, str]:
 def _too_slow(look: Look, step: Step, next_share: float) -> str:
     """That a canary as good as stable would not pass in time, at what this step has served.
 
-    Told once the step is as old as any pass must be, whether or not both arms served in its bins.
+    Told once so many bins showed a request of any arm as a pass needs of both. Bins without one do
+    not count: telemetry may have been away, and where all others hold few it changes nothing.
     """
-    served, past = look.sealed.step, look.sealed.floor - look.sealed.step_floor
-    both = served.stable_events + served.canary_events
-    if step.final or past < step.min_bins or step.bake_max_s < step.bin_s or not both:
+    served, bins_served = look.sealed.step, look.sealed.served_bins
+    if step.final or bins_served < step.min_bins or step.bake_max_s < step.bin_s:
         return ""
+    both = served.stable_events + served.canary_events
     before = look.sealed.rollout
     rate, longest = before.stable_bad / max(1, before.stable_events), step.bake_max_s / step.bin_s
     share = served.canary_events / both
-    bins = bins_to_pass(both / past, rate, share, next_share, look.risk, int(longest))
+    bins = bins_to_pass(both / bins_served, rate, share, next_share, look.risk, int(longest))
     if bins is not None and bins <= longest:
         return ""
     takes_s = None if bins is None else bins * step.bin_s

@@ -3,12 +3,13 @@
 Nothing here decides; `looks` does, phase by phase.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from shared.core import advice, clients, gates, judge, learning, questions, tallies, tally
 from shared.core.blindness import blindness
 from shared.core.events import Ticked
-from shared.core.judge import Kind, Verdict
+from shared.core.judge import Counts, Kind, Verdict
 from shared.core.model import Plan, Rollout
 from shared.core.shadow import MISMATCH
 from shared.core.telemetry import Answer, Sight
@@ -24,6 +25,18 @@ def unwatched(rollout: Rollout, event: Ticked) -> str:
     if away_s <= max(UNWATCHED_BINS * rollout.bin_s, event.stale_after_s):
         return ""
     return f"this is the first look in {away_s:.0f} s, and nothing rises on it"
+
+
+def empty(plan: Plan, rollout: Rollout, event: Ticked) -> str:
+    """Why this look may not lead to a rise: no row is in it; empty otherwise.
+
+    It is no blindness by itself: a quiet service has such looks, and the newest row's age tells.
+    """
+    answer = event.answer
+    by_samples = plan.steps[rollout.step].shadow is not None
+    if by_samples or answer is None or answer.sight is Sight.SEEN:
+        return ""
+    return "this look shows no row, and nothing rises on it"
 
 
 def seen(rollout: Rollout, event: Ticked) -> Rollout:
@@ -145,12 +158,27 @@ def trouble_or_drift(plan: Plan, rollout: Rollout, event: Ticked) -> str:
 
 def sick_stable(plan: Plan, rollout: Rollout) -> str:
     """Why stable is no yardstick now: it is itself much worse than before the start."""
-    before, risk = rollout.baseline or {}, plan.source.risk
+    before, risk = _past_in_blocks(plan, rollout), plan.source.risk
     once = plan.source.client is not None
     for name, evidence in (rollout.evidence or {}).items():
         if name in before and judge.stable_is_bad(evidence, before[name], risk, once=once):
             return f"stable itself has gone bad by rule {name}: no fair comparison is possible"
     return ""
+
+
+def _past_in_blocks(plan: Plan, rollout: Rollout) -> Mapping[str, Counts]:
+    """Stable's past, counted as blocks of this length would have counted it.
+
+    In longer ones the same clients turn bad in fewer visits. How many fewer hangs on how long they
+    stay, which nobody counted: by the fewest that there can be a healthy stable is not held bad.
+    """
+    longer = 1.0
+    if plan.source.client is not None:
+        longer = max(1.0, rollout.bin_s / questions.lookback_bin_s(plan.source))
+    return {
+        name: replace(counts, stable_events=counts.stable_events / longer)
+        for name, counts in (rollout.baseline or {}).items()
+    }
 
 
 def next_share(plan: Plan, rollout: Rollout) -> float:

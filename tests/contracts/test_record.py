@@ -67,7 +67,7 @@ def test_a_record_of_an_older_version_is_read() -> None:
     old = json.loads(record.ROLLOUTS.dump_json(replace(baking(new), verdict=verdict)))
     for where, names in (
         (old, ("thresholds_ms", "advice")),
-        (old["evidence"]["rule-0"], ("rollout_bins",)),
+        (old["evidence"]["rule-0"], ("rollout_bins", "served_bins")),
         (old["verdict"], ("pass_needed", "lag_s", "unit")),
         (old["verdict"]["weighings"][0], ("ratio", "rollout_bins")),
     ):
@@ -76,7 +76,7 @@ def test_a_record_of_an_older_version_is_read() -> None:
 
     read = record.rollout_from_json(json.dumps(old))
 
-    assert read.evidence == {"rule-0": replace(new, rollout_bins=0)}
+    assert read.evidence == {"rule-0": replace(new, rollout_bins=0, served_bins=0)}
     assert read.verdict is not None
     assert read.verdict.weighings == (replace(verdict.weighings[0], ratio=None, rollout_bins=0),)
 

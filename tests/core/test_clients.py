@@ -10,7 +10,7 @@ from shared.core.judge import Counts
 from shared.core.model import Phase
 from shared.core.questions import bin_at, read_up_to
 from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight, Standard
-from tests.given import step
+from tests.given import profile, saw, step
 from tests.told import MINUTE_S, Told, minutes, minutes_plan
 
 SOURCE = replace(minutes_plan().source, client="UserId")
@@ -258,6 +258,47 @@ def test_clients_who_always_fail_are_no_news_in_any_step() -> None:
 
     assert walk.phase is Phase.PROMOTED, walk.rollout.sentence
     assert not [each for each in said if "gone bad" in each]
+
+
+class Staying(Chronic):
+    """A hundred clients come each minute and stay for ten; so many turn bad in each minute."""
+
+    a_minute = 5
+
+    def answer(self) -> Answer | None:
+        question = questions.needed(self.plan, self.rollout, self.now_s)
+        if question is None:
+            return None
+        minutes = question.bin_s / MINUTE_S
+        shares = (1 - self.share, self.share)
+        seen = [self.staying(minutes, share) for share in shares]
+        bins = [BinSeen(index, *seen) for index in range(question.from_bin, question.to_bin)]
+        return Answer(Sight.SEEN, bins=tuple(bins), newest_s=self.now_s, to_bin=question.to_bin)
+
+    def staying(self, minutes: float, share: float) -> ArmBin | None:
+        there = round(100 * (minutes + 9) * share)
+        bad = round(self.a_minute * minutes * share)
+        rows = round(1000 * minutes * share)
+        return ArmBin(rows, rows, (bad,), (bad,), (there,), (bad,)) if there else None
+
+
+@pytest.mark.parametrize("ttl_s", [30, 120, 300])
+@pytest.mark.parametrize(("turn_bad", "held"), [(5, False), (65, True)])
+def test_a_healthy_stable_is_healthy_in_blocks_of_any_length(
+    ttl_s: int, turn_bad: int, *, held: bool
+) -> None:
+    """Its past is read by the minute, which makes more visits of the same clients."""
+    source = replace(SOURCE, bin_s=None, risk=replace(SOURCE.risk, tolerance=0.003))
+    plan = minutes_plan(source=source, steps=(step(20, min_s=21_600, max_s=72_000), step(100)))
+    walk = Staying(plan, tick_s=MINUTE_S)
+    for _ in range(500):
+        walk.look(traffic=saw(profile(walk.weights, ttl_s=ttl_s)))
+        if walk.rollout.step or walk.phase is Phase.HELD:
+            break
+        walk.a_minute = turn_bad if walk.phase is Phase.BAKING else walk.a_minute
+    assert walk.rollout.bin_s == max(60, 2 * ttl_s)
+    assert ("stable itself has gone bad" in walk.rollout.sentence) == held
+    assert (walk.phase, walk.rollout.step) == ((Phase.HELD, 0) if held else (Phase.SHIFTING, 1))
 
 
 def test_at_100_percent_requests_are_held_against_what_stable_failed_of_them() -> None:

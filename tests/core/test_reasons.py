@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core import judge, sights, words
+from shared.core import judge, questions, sights, words
 from shared.core.judge import Counts, Kind
 from shared.core.model import Phase, Rollout
+from shared.core.telemetry import Answer, Sight
+from tests.given import step as given_step
+from tests.told import MINUTE_S, minutes, minutes_plan
 from tests.weighed import HARM, QUIET, RISK, one, seen, step
 
 LONGEST = 300
@@ -212,6 +215,55 @@ def test_a_canary_that_is_mostly_silent_is_low_traffic_and_not_a_young_step() ->
     sentence = one(seen(bins), at)[0].sentence
     assert sentence.startswith("errors: 1 of at least 3 complete blocks seen at this weight; ")
     assert "at this traffic a pass takes about " in sentence
+
+
+SOME = Counts(300, 3, 300, 3)
+
+
+@pytest.mark.parametrize("passed_by", [False, True])
+def test_blocks_without_any_row_are_not_held_against_the_traffic(*, passed_by: bool) -> None:
+    """Three hours without telemetry, whether or not its empty blocks were read afterwards."""
+    before = judge.fold(seen([SOME] * 20), 20)
+    before = judge.pass_by(before, 200) if passed_by else before
+    after = judge.gather(before, [(200, SOME), (201, SOME)])
+    at = step(sealed_before=202, bake_max_s=7200.0)
+    assert "not yet shown" in one(after, at)[0].sentence
+    assert "at this traffic" not in one(after, at)[0].sentence
+
+
+def test_an_hour_without_telemetry_is_no_traffic_that_is_too_low() -> None:
+    """A pass takes forty minutes of the two hours there are; an hour of rows is lost for good."""
+    source = replace(minutes_plan().source, risk=RISK)
+    walk = minutes(
+        plan=minutes_plan(source=source, steps=(given_step(50, max_s=7200), given_step(100))),
+        per_s=600,
+        rates=(0.01, 0.01),
+    ).bake()
+    walk.looks(25)
+    gone = questions.bin_at(walk.now_s, MINUTE_S)
+    walk.bend = lambda answer: Answer(Sight.ABSENT, "nothing", to_bin=answer.to_bin)
+    walk.looks(60)
+    assert "telemetry is late" in walk.rollout.sentence
+
+    def lost(answer: Answer) -> Answer:
+        bins = tuple(each for each in answer.bins if not gone <= each.index < gone + 60)
+        return replace(answer, bins=bins)
+
+    walk.bend = lost
+    said = walk.looks(8)
+    assert all(each.startswith("errors: not yet shown that ") for each in said)
+    assert not any("at this traffic" in each for each in said)
+
+
+def test_a_new_step_reckons_with_its_own_traffic_only() -> None:
+    """What many requests an hour did for the step before does nothing for this one."""
+    before = judge.fold(seen([Counts(30, 0.3, 30, 0.3)] * 3), 3)
+    new = judge.fold(judge.start_step(judge.fold(seen([SOME] * 500), 500), 500), 500)
+    few = judge.gather(new, ((500 + i, Counts(30, 0.3, 30, 0.3)) for i in range(3)))
+    at = step(sealed_before=503, bake_max_s=7200.0)
+    assert new.served_bins == 0
+    assert before.served_bins == judge.fold(few, 503).served_bins == 3
+    assert "at this traffic a pass takes about " in one(few, at)[0].sentence
 
 
 def test_a_step_nobody_has_used_yet_says_nothing_of_its_traffic() -> None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from shared.core import blindness, questions
-from shared.core.model import Phase, Plan
-from shared.core.telemetry import Answer, ArmBin, BinSeen
+from shared.core.model import Outcome, Phase, Plan
+from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight
 from tests.given import pair, step
 from tests.told import MINUTE_S, Told, minutes, minutes_plan, sampled, without
 
@@ -164,3 +164,69 @@ def test_a_canary_that_a_person_took_off_is_not_missed() -> None:
     assert walk.phase is Phase.HELD
     assert walk.rollout.verdict is not None
     assert "no request" not in walk.rollout.verdict.sentence
+
+
+# --- looks without a row --------------------------------------------------------------------------
+
+NO_ROW = "; this look shows no row, and nothing rises on it."
+
+
+def empty(answer: Answer, sight: Sight = Sight.ABSENT) -> Answer:
+    """The same window without a row."""
+    return Answer(sight, "nothing", to_bin=answer.to_bin)
+
+
+@pytest.mark.parametrize("sight", [Sight.ABSENT, Sight.LATE])
+@pytest.mark.parametrize("manual", [False, True])
+def test_no_step_rises_and_no_gate_is_reached_on_a_look_without_a_row(
+    sight: Sight, *, manual: bool
+) -> None:
+    """What was shown before the rows ended would pass at the end of the bake; the next row does."""
+    first = step(10, min_s=1200, max_s=36_000, manual=manual)
+    walk = minutes(plan=minutes_plan(steps=(first, step(100)))).bake()
+    walk.looks(18)
+    walk.bend = lambda answer: empty(answer, sight)
+    said = walk.looks(4)
+    assert [each.endswith(NO_ROW) for each in said] == [True] * 4
+    assert "The shortest bake" not in said[-1]
+    assert (walk.phase, walk.rollout.step) == (Phase.BAKING, 0)
+
+    walk.bend = lambda answer: answer
+    walk.look()
+    assert walk.phase is (Phase.HELD if manual else Phase.SHIFTING)
+
+
+def test_a_quiet_service_passes_although_its_looks_are_often_empty() -> None:
+    """Requests each ten minutes: two minutes of blindness would be the end, and there is none."""
+    plan = minutes_plan(
+        steps=(step(50, max_s=360_000), step(100)), patience_s=120, when_blind=Outcome.RETREAT
+    )
+    walk, shown = minutes(plan=plan, per_s=200), []
+
+    def rare(answer: Answer) -> Answer:
+        bins = tuple(seen for seen in answer.bins if seen.index % 10 == 0)
+        shown.append(bool(bins))
+        if not bins:
+            return empty(answer)
+        newest_s = min(walk.now_s, (bins[-1].index + 1) * MINUTE_S)
+        return replace(answer, bins=bins, newest_s=newest_s)
+
+    walk.bend = rare
+    walk.bake()
+    for _ in range(500):
+        if walk.phase is Phase.BAKING:
+            assert "blind" not in walk.look()
+    assert walk.phase is Phase.SHIFTING
+    assert (shown[-1], False in shown) == (True, True)
+
+
+def test_an_empty_look_ends_a_blindness_that_is_over() -> None:
+    """Two failed looks with quiet minutes between them are no spell of blindness."""
+    walk = minutes(plan=replace(LONG, patience_s=5 * MINUTE_S)).bake()
+    walk.looks(21)
+    failed = Answer(Sight.FAILED, "429")
+    walk.look(answer=failed)
+    walk.bend = empty
+    assert all(each.endswith(NO_ROW) for each in walk.looks(6))
+    walk.look(answer=failed)
+    assert (walk.phase, walk.rollout.blind_since_s) == (Phase.BAKING, walk.now_s)

@@ -11,7 +11,7 @@ from shared.core.redact import Redaction
 from shared.core.rules import Rules
 from shared.core.shadow import SHADOW_RULES, Judged, Margins, Shadow
 from shared.core.tally import Place, Tally, counted
-from shared.core.telemetry import Sight
+from shared.core.telemetry import Answer, Sight
 from tests.given import Walk, plan, step
 
 SHADOW = Shadow(
@@ -167,6 +167,14 @@ def test_a_manual_gate_waits_for_a_person_after_the_dark_launch() -> None:
 
     assert walk.phase is Phase.HELD
     assert "The gate of step 1 of 3 (0 %) is manual" in walk.rollout.sentence
+
+
+def test_an_empty_window_of_telemetry_is_nothing_to_a_dark_launch() -> None:
+    """Its evidence are samples, and no user has met the canary yet."""
+    walk = dark()
+    while walk.phase is Phase.BAKING:
+        walk.look(answer=Answer(Sight.ABSENT, "no request"))
+    assert (walk.phase, walk.rollout.step) == (Phase.SHIFTING, 1)
 
 
 def test_the_shortest_bake_holds_for_a_dark_launch_too() -> None:

@@ -124,8 +124,8 @@ def _unwatched(before: Rollout, event: Ticked) -> str:
 def _unseen(event: Ticked, after: Rollout) -> str:
     if event.traffic.sight is Sight.FAILED or event.answer is None:
         return "blind"
-    if event.answer.sight is Sight.FAILED:
-        return "although telemetry failed"
+    if event.answer.sight is not Sight.SEEN:
+        return f"although telemetry is {event.answer.sight}"
     newest = max(after.last_row_s or 0.0, event.answer.newest_s or 0.0)
     late = event.at_s - newest > places.DELAY_S + 5 * places.BIN_S
     return "on telemetry that is late" if late else ""
