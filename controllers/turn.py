@@ -15,8 +15,9 @@ from shared.core import gates, questions, tallies, weights
 from shared.core.effects import Effect, ReleaseClaim, SetPercent, Tell
 from shared.core.events import Event, Ticked, TurnFailed
 from shared.core.machine import Decision, decide
-from shared.core.model import FINAL, Pair, Phase, ProfileSeen, Rollout
+from shared.core.model import FINAL, Pair, Phase, ProfileSeen, Rollout, TrafficSeen
 from shared.core.tally import Tally, brief
+from shared.core.telemetry import Strata
 from shared.errors import ConflictError, LinnetError, UnreachableError
 from shared.ports import HistoryRow, Stored, World
 
@@ -121,7 +122,7 @@ async def look(world: World, stored: Stored, holder: str | None) -> Ticked:
         seen = looks.create_task(traffic.see(plan.profile))
         probe = looks.create_task(traffic.probe(plan.profile, plan.canary)) if before else None
         answer = _asked(looks, telemetry.ask, questions.needed(plan, rollout, at_s))
-        strata = _asked(looks, telemetry.strata, questions.strata_needed(plan, rollout, at_s))
+        strata = looks.create_task(strata_of(world, stored, at_s, seen)) if before else None
         levels = _asked(looks, telemetry.levels, questions.levels_needed(plan, rollout, at_s))
         tally = looks.create_task(samples_of(world, rollout)) if shadow else None
     return Ticked(
@@ -135,6 +136,15 @@ async def look(world: World, stored: Stored, holder: str | None) -> Ticked:
         levels=levels.result() if levels else None,
         strata=strata.result() if strata else None,
     )
+
+
+async def strata_of(
+    world: World, stored: Stored, at_s: float, seen: Awaitable[TrafficSeen]
+) -> Strata | None:
+    """The strata, if the plan has any; how long a bin of theirs is hangs on the profile."""
+    profile = (await seen).profile
+    question = questions.strata_needed(stored.plan, stored.rollout, at_s, profile)
+    return None if question is None else await world.telemetry.strata(question)
 
 
 def _asked[Q, A](

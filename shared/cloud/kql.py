@@ -117,10 +117,10 @@ def _clients(question: Question, number: int) -> str:
     DNS moves clients from arm to arm. Who always fails is used up where most clients are; were the
     arms counted apart, the smaller one would meet such clients later and look guilty.
     """
-    by_stratum = _weighed(question)
+    weighed = standardised(question)
     firsts, counted, shown = [], [], []
     for n, rule in enumerate(question.rules):
-        bad = met(rule)
+        bad = f"bad_{n}" if weighed else met(rule)
         firsts += [f"first_{n} = min(iff({bad}, bin_start, long(null)))"]
         for arm, here in ((STABLE, "place > 0"), (CANARY, "place < 0")):
             firsts += [f"{arm}_{n} = min(iff({bad} and {here}, bin_start, long(null)))"]
@@ -129,26 +129,60 @@ def _clients(question: Question, number: int) -> str:
         counted += [f"clients_{n} = countif({unhurt})"]
         counted += [f"bad_clients_{n} = countif(first_{n} == bin_start and {own} == bin_start)"]
         shown += [f"clients_{n}, bad_clients_{n}"]
-        if by_stratum:
-            firsts += [f"worth_{n} = avg(worth_{n})"]
+        if weighed:
             counted += [f"exposed_{n} = sumif(worth_{n}, {unhurt})"]
             shown += [f"exposed_{n}"]
-    return f"""{_rows(question, _first(question))}{by_stratum}
+    places, expanded = _places(question)
+    return f"""{_rows(question, _first(question))}{_weighed(question)}
 | extend
     client = {client_key(question.source.client or "")},
     bin_start = {bin_start(question.bin_s)}
 | extend place = iff({_is_canary(question)}, -bin_start, bin_start)
-| where isnotempty(client)
+| where isnotempty(client){_visits(question)}
 | summarize
-    {lines(["places = make_set(place)", *firsts])}
+    {lines([places, *firsts])}
     by client
-| mv-expand place = places to typeof(long)
+{expanded}
 | extend bin_start = iff(place < 0, -place, place)
 | where bin_start >= {question.from_bin * question.bin_s}
 | summarize
     {lines(counted)}
     by arm = iff(place < 0, '{CANARY}', '{STABLE}'), bin_start
 | project question = {number}, part = '{CLIENTS}', arm, bin_start, {", ".join(shown)}"""
+
+
+def _visits(question: Question) -> str:
+    """The steps after which a row is a visit, a client in a bin of one arm; empty without strata.
+
+    A visit weighs what its strata do on average, each counted once. Were rows counted, who fails
+    and tries again would weigh more for it, and weights would depend on what a canary did.
+    """
+    if not standardised(question):
+        return ""
+    rules = list(enumerate(question.rules))
+    of_stratum = [f"bad_{n} = countif({met(rule)}) > 0" for n, rule in rules]
+    of_stratum += [f"worth_{n} = take_any(worth_{n})" for n, _ in rules]
+    of_visit = [f"bad_{n} = countif(bad_{n}) > 0, worth_{n} = avg(worth_{n})" for n, _ in rules]
+    return f"""
+| summarize
+    {lines(of_stratum)}
+    by client, place, bin_start, stratum
+| summarize
+    {lines(of_visit)}
+    by client, place, bin_start"""
+
+
+def _places(question: Question) -> tuple[str, str]:
+    """Where a client was, as a list to be summarized, and the steps that make rows of it again."""
+    if not standardised(question):
+        return "places = make_set(place)", "| mv-expand place = places to typeof(long)"
+    numbers = range(len(question.rules))
+    packed = ", ".join(["place", *(f"worth_{n}" for n in numbers)])
+    taken = ["place = tolong(visit[0])", *(f"worth_{n} = toreal(visit[{n + 1}])" for n in numbers)]
+    return (
+        f"visits = make_list(pack_array({packed}))",
+        f"| mv-expand visit = visits\n| extend\n    {lines(taken)}",
+    )
 
 
 def standardised(question: Question) -> bool:

@@ -57,30 +57,44 @@ def read(question: Question, rows: Sequence[Row]) -> Strata:
 
 
 def _past(question: Question) -> str:
-    """Stable's rows with their stratum, `newer` half or not, and what they count for.
-
-    Where clients are counted, one line is a client in a bin.
-    """
-    source = question.source
-    met = [_met(question, n) for n, _ in enumerate(question.rules)]
+    """Stable's rows with their stratum, `newer` half or not, and what they count for."""
     rows = f"""{kql.rows_of_stable(question)}
-| extend stratum = {stratum_of(source.strata)}, newer = {_newer(question)}"""
-    if source.client is None:
-        hits = lines([f"hit_{n} = {each}" for n, each in enumerate(met)])
-        return f"{rows}\n| extend events = ItemCount,\n    {hits}"
+| extend stratum = {stratum_of(question.source.strata)}"""
+    met = [_met(question, n) for n, _ in enumerate(question.rules)]
+    if question.source.client is not None:
+        return rows + _lines(question, question.source.client, met)
+    hits = lines([f"hit_{n} = {each}" for n, each in enumerate(met)])
+    middle = _middle_s(question)
+    newer = f"newer = TimeGenerated >= {moment(span(middle, middle)[0])}"
+    return f"{rows}, {newer}\n| extend events = ItemCount,\n    {hits}"
+
+
+def _lines(question: Question, client: str, met: Sequence[str]) -> str:
+    """The steps after which a row is a client in a bin in a stratum.
+
+    A client in a bin is one event, shared evenly by the strata it was in: as the questions of a
+    rollout weigh a client in a bin by their mean, it weighs one on average here. Each stratum that
+    it was bad in has it whole: who is to blame is known.
+    """
+    numbers = range(len(met))
     hits = lines([f"hit_{n} = countif({each}) > 0" for n, each in enumerate(met)])
-    return f"""{rows}
-| extend client = {client_key(source.client)}
+    packed = ", ".join(["stratum", *(f"hit_{n}" for n in numbers)])
+    taken = ["stratum = tostring(line[0])", *(f"hit_{n} = tobool(line[{n + 1}])" for n in numbers)]
+    return f"""
+| extend client = {client_key(client)}
 | where isnotempty(client)
 | summarize
     {hits}
-    by stratum, newer, client, bin_start = {bin_start(question.bin_s)}
-| extend events = 1"""
+    by stratum, client, bin_start = {bin_start(question.bin_s)}
+| summarize visit = make_list(pack_array({packed})) by client, bin_start
+| extend events = 1.0 / array_length(visit), newer = bin_start >= {_middle_s(question)}
+| mv-expand line = visit
+| extend
+    {lines(taken)}"""
 
 
-def _newer(question: Question) -> str:
-    middle = (question.from_bin + question.to_bin) * question.bin_s // 2
-    return f"TimeGenerated >= {moment(span(middle, middle)[0])}"
+def _middle_s(question: Question) -> int:
+    return (question.from_bin + question.to_bin) * question.bin_s // 2
 
 
 def _counted(question: Question) -> list[tuple[str, str]]:

@@ -56,8 +56,8 @@ class Evidence:
     `open_bins`: sorted by index; `dead_bins`: dead bins in a row at the folded end, where 2 stays
     2 (the guard has tripped), and `dead`: the requests in them; `lone_bins`: folded bins of this
     step in which only the canary served, which is all there is at 100 %; `served_bins`: those in
-    which any arm served; `rollout_bins`: folded bins in which both arms served; `objective`: the bad
-    rate frozen for 100 %, 0 below that.
+    which any arm served; `rollout_bins`: folded bins in which both arms served; `objective`: the
+    bad rate frozen for 100 %, 0 below that.
     """
 
     rollout_table: Table

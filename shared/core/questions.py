@@ -10,7 +10,7 @@ from math import ceil, floor
 
 from shared.core import judge
 from shared.core.judge import Evidence
-from shared.core.model import Phase, Plan, Rollout
+from shared.core.model import Phase, Plan, ProfileSeen, Rollout
 from shared.core.risk import MIN_BINS
 from shared.core.shadow import SHADOW_RULES
 from shared.core.telemetry import Rule, Source, Standard
@@ -107,11 +107,24 @@ def _followed_from(plan: Plan, rollout: Rollout) -> int | None:
     return max(min(floors), read_up_to(rollout) - DAY_S // rollout.bin_s)
 
 
-def strata_needed(plan: Plan, rollout: Rollout, at_s: float) -> Question | None:
-    """The strata to look at before the start, over the same past as all else; None without any."""
-    if rollout.phase is not Phase.PENDING or not plan.source.strata:
+def strata_needed(
+    plan: Plan, rollout: Rollout, at_s: float, profile: ProfileSeen | None
+) -> Question | None:
+    """The strata to look at before the start, over the same past as all else; None without any.
+
+    The longer a bin, the more strata a client is in: where clients are counted, the past is read in
+    bins as long as the rollout's will be if every rule is foretold, once the TTL is known.
+    """
+    source = plan.source
+    if rollout.phase is not Phase.PENDING or not source.strata:
         return None
-    return needed(plan, rollout, at_s)
+    if source.client is None:
+        return needed(plan, rollout, at_s)
+    if profile is None:
+        return None
+    bin_s = _block_s(source, profile.ttl_s, SHORTEST_STANDARD_BLOCK_S)
+    now = bin_at(at_s, bin_s)
+    return Question(source, bin_s, now - max(1, lookback_s(source) // bin_s), now)
 
 
 def levels_needed(plan: Plan, rollout: Rollout, at_s: float) -> LevelQuestion | None:
@@ -157,11 +170,15 @@ def block_s(source: Source, ttl_s: int, standard: Standard | None = None) -> int
     Blocks shorter than client caches live are not independent (judge.md, sections 3 and 9). Where
     every rule's exposures are standardised, what blocks share is small, and half as long will do.
     """
-    if source.bin_s is not None:
-        return source.bin_s
     known = standard.weights if standard else {}
     alike = all(rule.name in known for rule in source.rules)
-    least = max(SHORTEST_STANDARD_BLOCK_S if alike else SHORTEST_BLOCK_S, 2 * ttl_s)
+    return _block_s(source, ttl_s, SHORTEST_STANDARD_BLOCK_S if alike else SHORTEST_BLOCK_S)
+
+
+def _block_s(source: Source, ttl_s: int, shortest_s: int) -> int:
+    if source.bin_s is not None:
+        return source.bin_s
+    least = max(shortest_s, 2 * ttl_s)
     return next((s for s in range(least, DAY_S) if DAY_S % s == 0), DAY_S)
 
 

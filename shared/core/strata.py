@@ -2,12 +2,14 @@
 
 Whoever asks for something that often fails, or from where it often fails, weighs more: a request
 counts for so many as its stratum (say a city and an operation) fails beside the whole, measured on
-stable before the start and frozen then. In epidemiology this is indirect standardisation.
+stable before the start and frozen then. In epidemiology this is indirect standardisation. A
+client in a bin counts for the mean of the strata it was in, each once, however often it asked.
 
 1. Weights never depend on what the canary did, so the judge's guarantee is that of any exposures.
 2. What is not foretold is not used: rates of the older half of the past must foretell the newer
    half; how far they are drawn towards the mean is chosen by that, and "not at all" is a choice.
-3. Weights have mean one over the past, so counts still read as requests.
+3. Weights have mean one over the past, so counts still read as requests or clients: of a client in
+   several strata each has its even share.
 """
 
 import math

@@ -87,7 +87,8 @@ class ArmBin:
 
     `items` are requests, `rows` what sampling kept of them. Where clients are counted, `clients`
     were active in the bin and not bad before it in this step, `bad_clients` of them are bad here.
-    `exposed` are the requests or clients, each counted as its stratum weighs; empty without strata.
+    `exposed` are the requests or clients, each counted as its stratum weighs, or its strata do on
+    average; empty without strata.
     """
 
     items: float
@@ -135,8 +136,9 @@ class Answer:
 class Stratum:
     """Stable's past in one stratum, its older and its newer half apart.
 
-    `key` None is all that is in no other. `events` are requests, or clients in bins; `bad` has one
-    pair a rule: rows, or clients in bins. Rows of a sample will do: only ratios count.
+    `key` None is all that is in no other. `events` are requests, or clients in bins, each shared
+    evenly by the strata it was in; `bad` has one pair a rule: rows, or clients in bins, whole in
+    each stratum they were bad in. Rows of a sample will do: only ratios count.
     """
 
     key: str | None

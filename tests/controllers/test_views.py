@@ -11,6 +11,7 @@ from shared import record
 from shared.core import judge
 from shared.core.judge import Counts, Verdict
 from shared.core.model import Phase
+from shared.core.questions import Question
 from shared.core.telemetry import Advice, Sight, Strata, Stratum
 from tests.town import Town, plan_document
 from tests.weighed import HARM, QUIET, one, seen, step
@@ -161,6 +162,23 @@ async def test_it_is_shown_by_what_exposures_are_standardised(
     assert shown["strata"] == ["ClientCity", "OperationName"]
     assert shown["standardised"] == {"errors": strata}
     assert "Oslo" not in json.dumps(shown)
+
+
+async def test_clients_of_the_past_are_asked_for_in_the_bins_of_the_rollout() -> None:
+    """However coarse the look at all of stable's past is; its profile is seen before they are."""
+    town = Town()
+    asked: list[int] = []
+
+    def told(question: Question) -> Strata:
+        asked.append(question.bin_s)
+        return past(100.0)
+
+    town.world.telemetry.past = told
+    changed = {"lookback": "1h", "client": "UserId", "strata": ["ClientCity"]}
+    await town.start(evidence={**plan_document()["evidence"], **changed})
+    await town.reach(Phase.BAKING)
+
+    assert set(asked) == {(await town.rollout()).bin_s}
 
 
 async def test_nothing_is_said_of_strata_that_are_not_named_or_not_yet_frozen() -> None:

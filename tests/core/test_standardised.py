@@ -16,6 +16,7 @@ ODD = (
     Stratum("Rome", (3000.0, 3000.0), ((20.0, 20.0),)),
     Stratum(None, (0.0, 0.0), ((0.0, 0.0),)),
 )
+SHOP = profile(pair(100, 0))
 EVEN = tuple(replace(each, bad=((each.events[0] / 100,) * 2,)) for each in ODD)
 
 
@@ -37,7 +38,7 @@ def test_weights_are_frozen_before_the_first_user_and_asked_with() -> None:
     question = questions.needed(walk.plan, walk.rollout, walk.now_s)
     assert question is not None
     assert question.standard == standard
-    assert questions.strata_needed(walk.plan, walk.rollout, walk.now_s) is None
+    assert questions.strata_needed(walk.plan, walk.rollout, walk.now_s, SHOP) is None
 
 
 def test_strata_that_foretell_nothing_are_on_record_as_such() -> None:
@@ -60,9 +61,34 @@ def test_without_the_strata_of_the_plan_nothing_starts(seen: Strata | None) -> N
 def test_only_a_plan_with_strata_asks_for_them() -> None:
     """And only before the start."""
     walk = Walk(plan=by_city())
-    asked = questions.strata_needed(walk.plan, walk.rollout, walk.now_s)
+    asked = questions.strata_needed(walk.plan, walk.rollout, walk.now_s, None)
     assert asked == questions.needed(walk.plan, walk.rollout, walk.now_s)
-    assert questions.strata_needed(plan(), walk.rollout, walk.now_s) is None
+    assert questions.strata_needed(plan(), walk.rollout, walk.now_s, SHOP) is None
+
+
+@pytest.mark.parametrize(
+    ("bin_s", "ttl_s", "expected"), [(10, 1, 10), (None, 15, 30), (None, 30, 60), (None, 60, 120)]
+)
+def test_clients_of_the_past_are_looked_at_in_the_rollouts_bins(
+    bin_s: int | None, ttl_s: int, expected: int
+) -> None:
+    """A client is in more strata of a longer bin: visits of another length weigh something else.
+
+    The other look, of which only sums count, is as coarse as ever; the past is as long for both.
+    """
+    walk = Walk(plan=by_city(client="UserId", bin_s=bin_s, lookback_s=86_400))
+    seen = profile(pair(100, 0), ttl_s=ttl_s)
+    asked = questions.strata_needed(walk.plan, walk.rollout, walk.now_s, seen)
+    assert asked is not None
+    walk.tick(traffic=saw(seen), strata=Strata(Sight.SEEN, seen=ODD))
+    assert asked.bin_s == walk.rollout.bin_s == expected
+    assert (asked.to_bin - asked.from_bin) * asked.bin_s == 86_400
+
+
+def test_clients_of_the_past_wait_for_the_profile() -> None:
+    """How long a bin will be is not known before; nothing starts without the profile anyway."""
+    walk = Walk(plan=by_city(client="UserId"))
+    assert questions.strata_needed(walk.plan, walk.rollout, walk.now_s, None) is None
 
 
 STANDARD = Standard(("Oslo",), {"errors": (2.0, 1.0)})
