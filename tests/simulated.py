@@ -25,7 +25,8 @@ class World:
     `thetas`: the truth of each step; `looks` a step, each with so many new bins; `requests` a
     bin, the canary's `share` of them; bad events a bin: `clusters` of `size` on average, each in
     one arm; `kept`: what sampling leaves of an arm's rows, of failures only unless `exempt`,
-    `varied` from bin to bin by a sampler that adapts; `late`: the canary's failures show so many
+    `varied` from bin to bin by a sampler that adapts, `halved` only of every other request, the
+    rest being kept whole (two instances, a burst); `late`: the canary's failures show so many
     bins after all else. Events count from step `counted_from` on; a rollout ends with a fail or
     with its last step.
     """
@@ -47,6 +48,7 @@ class World:
     kept: tuple[float, float] = (1.0, 1.0)
     exempt: bool = False
     varied: bool = False
+    halved: bool = False
     late: int = 0
     risk: Risk = field(default_factory=Risk)
 
@@ -148,5 +150,7 @@ def arm(world: World, served: int, bad: int, kept: float, dice: Random) -> ArmBi
         kept = 1 / dice.choice((1, 2, 5, 10, 20))
     if world.exempt:
         return ArmBin(served, bad + round(kept * (served - bad)), (float(bad),), (bad,))
-    rows = dice.binomialvariate(bad, kept)
-    return ArmBin(served, round(kept * served), (rows / kept,), (rows,))
+    whole = dice.binomialvariate(bad, 0.5) if world.halved else 0
+    rows = dice.binomialvariate(bad - whole, kept)
+    share_kept = (1 + kept) / 2 if world.halved else kept
+    return ArmBin(served, round(share_kept * served), (whole + rows / kept,), (whole + rows,))

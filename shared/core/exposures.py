@@ -1,33 +1,44 @@
 """How what sampling left of the requests becomes exposures and bad events of one rule.
 
 1. One kept bad row is one event, whatever its item count; the exposure shrinks to match.
-2. A bin with a bad row shows what such rows weigh. In a bin without one they would have weighed
-   what those before it did: where failures escape the sampling, none was lost, and the bin stands
-   for all its requests. Taking its rows instead would make the other arm look guilty.
-3. A bin learns only from the bins before it, so looks may cut the time up in any way.
-4. Affected clients, where they are counted, need no such care: they are counted alike.
-5. Where strata are known, a request or a client counts for as many as its stratum weighs.
+2. By how much is a trait of a version, not of a bin: divided by what a bin's own few bad rows
+   weigh, the exposures of the arm with fewer of them would come out too large (a mean of inverses
+   is more than the inverse of the mean), and harm would pass for health.
+3. Failures may be sampled like all rows, or escape the sampling, or anything between and beyond.
+   All bad rows of the version up to this bin tell, and while they are few, those of both versions.
+4. A bin learns from none after it, so looks may cut the time up in any way.
+5. Affected clients, where they are counted, need no such care: they are counted alike.
+6. Where strata are known, a request or a client counts for as many as its stratum weighs.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
-from shared.core import stats
 from shared.core.evidence import Counts
 from shared.core.telemetry import ArmBin, BinSeen, Rule
+
+# So many requests lost to sampling are lent to what is known, as if failures were sampled like the
+# rest. More, and a version whose failures escape the sampling looks guilty before it is found out;
+# less, and a few rows that happen to be light are taken for exempt.
+_LENT = 2.0
+# How much the versions' thinning is taken to vary from one to the other; the more it varies by
+# chance within a version, the more rows it takes to believe that they are unlike.
+_UNLIKE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class BadWeight:
     """What one arm's bad rows so far stood for: `items` in all.
 
-    `usual` is what as many average rows of the same bins stood for.
+    `usual` is what as many average rows of the same bins stood for; `spread` how unevenly the bins
+    had it, in squared requests.
     """
 
     rows: float = 0.0
     items: float = 0.0
     usual: float = 0.0
+    spread: float = 0.0
 
 
 # Of stable and of the canary.
@@ -41,18 +52,16 @@ def counted(
 ) -> Iterator[tuple[int, Counts]]:
     """The bins as one rule's counts, in order; `known` is from the bins before the first."""
     for seen in _ordered(bins):
+        known = _after(known, seen, rule_number)
         stable, canary = known
-        events, bad = exposure(seen.stable, rule_number, stable, canary)
         yield (
             seen.index,
             Counts(
-                events,
-                bad,
+                *exposure(seen.stable, rule_number, stable, canary),
                 *exposure(seen.canary, rule_number, canary, stable),
                 requests=_requests(seen, rule_number),
             ),
         )
-        known = _after(known, seen, rule_number)
 
 
 def learnt(bins: Iterable[BinSeen], rule_number: int, known: BadWeights) -> BadWeights:
@@ -63,7 +72,7 @@ def learnt(bins: Iterable[BinSeen], rule_number: int, known: BadWeights) -> BadW
 def exposure(
     arm: ArmBin | None, rule_number: int, own: BadWeight, other: BadWeight
 ) -> tuple[float, float]:
-    """Events and bad ones of one arm in one bin; `own` and `other` arm's bad rows before it."""
+    """Events and bad ones of one arm in one bin; `own` and `other` arm's bad rows up to it."""
     if arm is None:
         return 0.0, 0.0
     exposed = arm.exposed[rule_number] if arm.exposed else None
@@ -71,10 +80,11 @@ def exposure(
         active = arm.clients[rule_number] if exposed is None else exposed
         return active, arm.bad_clients[rule_number]
     items = arm.items if exposed is None else exposed
-    bad_rows, bad = arm.bad_rows[rule_number], arm.bad[rule_number]
-    if bad_rows and bad:
-        return stats.effective(bad_rows, bad, arm.rows, items)
-    return items / _expected_weight(mean_weight(arm), own, other), 0.0
+    bad = arm.bad_rows[rule_number]
+    weight = 1.0 + _thinning(own, other) * (mean_weight(arm) - 1.0)
+    if bad:  # what is known may be of another time: never more bad events than events
+        weight = min(weight, max(1.0, arm.items / bad))
+    return items / weight, bad
 
 
 def _requests(seen: BinSeen, rule_number: int) -> tuple[float, float, float, float] | None:
@@ -85,10 +95,11 @@ def _requests(seen: BinSeen, rule_number: int) -> tuple[float, float, float, flo
 
 
 def _plain(arm: ArmBin | None, rule_number: int) -> tuple[float, float]:
+    """By what this bin alone shows, since half of it being bad needs no finer measure."""
     if arm is None:
         return 0.0, 0.0
     bad_rows, bad = arm.bad_rows[rule_number], arm.bad[rule_number]
-    return stats.effective(bad_rows, bad, arm.rows, arm.items)
+    return (arm.items * bad_rows / bad, bad_rows) if bad else (arm.rows, 0.0)
 
 
 def mean_weight(arm: ArmBin) -> float:
@@ -130,18 +141,32 @@ def _after(known: BadWeights, seen: BinSeen, rule_number: int) -> BadWeights:
 def _added(known: BadWeight, arm: ArmBin | None, rule_number: int) -> BadWeight:
     if arm is None or not arm.bad_rows[rule_number]:
         return known
-    rows = arm.bad_rows[rule_number]
-    return BadWeight(
-        known.rows + rows,
-        known.items + arm.bad[rule_number],
-        known.usual + rows * mean_weight(arm),
+    rows, items = arm.bad_rows[rule_number], arm.bad[rule_number]
+    usual = rows * mean_weight(arm)
+    sofar = replace(
+        known, rows=known.rows + rows, items=known.items + items, usual=known.usual + usual
     )
+    odd = items - rows - _share(sofar, _LENT, 1.0) * (usual - rows)
+    return replace(sofar, spread=known.spread + odd * odd)
 
 
-def _expected_weight(usual: float, own: BadWeight, other: BadWeight) -> float:
-    """What a bad row would weigh in a bin where a row weighs `usual`."""
-    told = own if own.rows else other
-    if told.rows == told.items < told.usual:
-        return 1.0  # each stood for itself in bins that were sampled: bad rows escape it
-    ratio = told.items / told.usual if told.items else 1.0
-    return max(1.0, usual * ratio)
+def _thinning(own: BadWeight, other: BadWeight) -> float:
+    """How far sampling thins this arm's bad rows: 1 like all its rows, 0 not at all.
+
+    What the rows of both arms say together is where it starts from, and the arm's own rows move it.
+    """
+    both = BadWeight(
+        own.rows + other.rows,
+        own.items + other.items,
+        own.usual + other.usual,
+        own.spread + other.spread,
+    )
+    lost = both.usual - both.rows
+    strength = _LENT + (both.spread / lost / _UNLIKE if lost else 0.0)
+    return _share(own, strength, _share(both, strength, 1.0))
+
+
+def _share(seen: BadWeight, strength: float, expected: float) -> float:
+    """Requests that bad rows stood for besides themselves, of those that average rows did."""
+    stood, usual = max(0.0, seen.items - seen.rows), seen.usual - seen.rows
+    return (stood + strength * expected) / (usual + strength)

@@ -244,16 +244,6 @@ def _likeliest(seen: Profile) -> float:
     return THETAS[seen.peaks.index(max(seen.peaks))]
 
 
-def effective(bad_rows: float, bad_items: float, rows: float, items: float) -> tuple[float, float]:
-    """Exposure and bad events (n, k) of sampled rows: rows are what was seen, items what they mean.
-
-    One sampled failure is one event, whatever its item count; the exposure shrinks to match.
-    """
-    if not bad_rows or not bad_items:
-        return rows, 0
-    return items * bad_rows / bad_items, bad_rows
-
-
 def rate_upper(bad: float, events: float) -> float:
     """An upper bound (two sigma) of a bad rate; at most 1, and 1 where nothing was served."""
     if not events:

@@ -1,6 +1,9 @@
-"""Sampled rows as exposures: what a bin without bad rows stands for, however it is read."""
+"""Sampled rows as exposures: what a bin stands for by its version's bad rows, however read."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +14,13 @@ from shared.core.exposures import UNKNOWN, BadWeight, exposure
 from shared.core.judge import Counts
 from shared.core.telemetry import ArmBin, BinSeen, Rule
 
-ESCAPED = BadWeight(rows=5, items=5, usual=40)
-SAMPLED = BadWeight(rows=5, items=50, usual=50)
-WHOLE = BadWeight(rows=5, items=5, usual=5)
+VECTORS: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "judge-vectors.json").read_text(encoding="utf-8")
+)["effective"]
+ESCAPED = BadWeight(rows=50, items=50, usual=500)
+SAMPLED = BadWeight(rows=50, items=500, usual=500)
+WHOLE = BadWeight(rows=50, items=50, usual=50)
+UNEVEN = BadWeight(rows=50, items=91, usual=91, spread=330)
 QUIET = ArmBin(items=1000, rows=100, bad=(0.0,), bad_rows=(0,))
 FAILING = ArmBin(items=1000, rows=104, bad=(4.0,), bad_rows=(4,))
 NOBODY = ArmBin(items=0, rows=0, bad=(0.0,), bad_rows=(0,))
@@ -22,20 +29,22 @@ NOBODY = ArmBin(items=0, rows=0, bad=(0.0,), bad_rows=(0,))
 @pytest.mark.parametrize(
     ("own", "other", "events"),
     [
+        (ESCAPED, UNKNOWN, 1000),
         (ESCAPED, SAMPLED, 1000),
         (SAMPLED, ESCAPED, 100),
-        (WHOLE, ESCAPED, 100),
+        (WHOLE, ESCAPED, 1000),
         (UNKNOWN, ESCAPED, 1000),
         (UNKNOWN, SAMPLED, 100),
         (UNKNOWN, WHOLE, 100),
         (UNKNOWN, UNKNOWN, 100),
-        (BadWeight(rows=10, items=50, usual=100), UNKNOWN, 200),
-        (BadWeight(rows=10, items=1, usual=1000), UNKNOWN, 1000),
+        (BadWeight(rows=100, items=500, usual=1000), UNKNOWN, 200),
+        (BadWeight(rows=100, items=1, usual=1000), UNKNOWN, 1000),
     ],
     ids=[
         "escaped here",
-        "sampled here",
-        "never sampled before",
+        "escaped here alone",
+        "sampled here alone",
+        "never sampled before here, escaped in the other arm",
         "escaped in the other arm",
         "sampled in the other arm",
         "the other arm was never sampled",
@@ -44,18 +53,55 @@ NOBODY = ArmBin(items=0, rows=0, bad=(0.0,), bad_rows=(0,))
         "no row stands for less than one request",
     ],
 )
-def test_a_quiet_bin_stands_for_what_its_bad_rows_would_have_weighed(
+def test_a_bin_stands_for_what_its_versions_bad_rows_weigh(
     own: BadWeight, other: BadWeight, events: float
 ) -> None:
-    """A thousand requests, one row in ten kept, none of them bad."""
-    assert exposure(QUIET, 0, own, other) == (events, 0)
+    """A thousand requests, one row in ten kept; half a hundred rows tell within a tenth."""
+    assert exposure(QUIET, 0, own, other) == pytest.approx((events, 0), rel=0.1)
 
 
-def test_a_bin_with_bad_rows_speaks_for_itself() -> None:
-    """Whatever was known before, its own bad rows say how they are sampled."""
-    assert exposure(FAILING, 0, SAMPLED, SAMPLED) == (1000, 4)
+@pytest.mark.parametrize("case", VECTORS, ids=str)
+def test_many_rows_give_the_reference_value(case: dict[str, Any]) -> None:
+    """Once enough rows tell, exposure is items by the mean item count of the bad rows."""
+    bad_rows, bad, rows, items = case["args"]
+    arm = ArmBin(items=items, rows=rows, bad=(bad,), bad_rows=(bad_rows,))
+    many = 1e12 * bad_rows
+    known = BadWeight(rows=many, items=1e12 * bad, usual=many * items / rows)
+
+    assert list(exposure(arm, 0, known, UNKNOWN)) == pytest.approx(case["n_k"], rel=1e-9)
+
+
+def test_a_few_rows_in_a_bin_do_not_make_its_exposure() -> None:
+    """Four of them more or less light: what the version's many rows say stays."""
     sampled = replace(FAILING, bad=(40.0,))
-    assert exposure(sampled, 0, ESCAPED, ESCAPED) == (100, 4)
+    for bin_seen in (FAILING, sampled):
+        assert exposure(bin_seen, 0, SAMPLED, SAMPLED) == pytest.approx((104, 4))
+        assert exposure(bin_seen, 0, ESCAPED, ESCAPED) == pytest.approx((1000, 4), rel=0.1)
+
+
+def test_one_light_row_is_no_exemption_where_weights_are_uneven() -> None:
+    """Half of the requests are kept whole, half one in ten: nine rows in ten are light."""
+    mixed = ArmBin(items=1000, rows=550, bad=(1.0,), bad_rows=(1,))
+    light = BadWeight(rows=10, items=10, usual=18.2)
+
+    assert exposure(mixed, 0, light, UNEVEN)[0] == pytest.approx(550, rel=0.1)
+    heavier = replace(light, rows=11, items=20, usual=20)
+    assert exposure(mixed, 0, heavier, UNKNOWN)[0] == pytest.approx(550, rel=0.1)
+
+
+def test_a_canary_whose_failures_alone_escape_is_found_out_by_few_rows() -> None:
+    """Even weights do not come about by chance: five rows are enough to be near."""
+    stable = BadWeight(rows=1000, items=10_000, usual=10_000)
+    canary = BadWeight(rows=5, items=5, usual=50)
+    assert exposure(QUIET, 0, canary, stable)[0] > 700
+
+
+def test_no_bin_has_more_bad_events_than_events() -> None:
+    """Though its version's failures used to be heavier than the rest, now all rows fail."""
+    heavy = BadWeight(rows=50, items=1000, usual=500)
+    failing = replace(QUIET, bad=(1000.0,), bad_rows=(100,))
+    assert exposure(failing, 0, heavy, heavy) == (100, 100)
+    assert exposure(replace(failing, bad=(0.0,), items=0), 0, heavy, heavy) == (0, 100)
 
 
 def test_an_arm_without_requests_is_no_exposure() -> None:
@@ -75,7 +121,9 @@ def test_stables_past_tells_how_failures_are_sampled() -> None:
     bins = tuple(BinSeen(n, FAILING if n == 7 else QUIET, QUIET) for n in range(10))
     rules = (Rule("errors"),)
 
-    assert exposures.baseline(rules, bins) == {"errors": Counts(10_000, 4)}
+    before = exposures.baseline(rules, bins)["errors"]
+    assert (before.stable_events, before.stable_bad) == pytest.approx((10_000, 4), rel=0.1)
+    assert (before.canary_events, before.canary_bad) == (0, 0)
     assert exposures.of_lookback(rules, bins)["errors"][1] == UNKNOWN
     assert exposures.baseline(rules, (BinSeen(0, QUIET, None),)) == {"errors": Counts(100, 0)}
 
@@ -102,7 +150,7 @@ ARMS = st.one_of(
 def test_however_looks_cut_the_time_up_the_counts_are_the_same(
     arms: list[tuple[ArmBin | None, ArmBin | None]], random: object
 ) -> None:
-    """Read at once, bin by bin, or out of order: each bin learns from those before it."""
+    """Read at once, bin by bin, or out of order: each bin learns from none after it."""
     bins = [BinSeen(number, *each) for number, each in enumerate(arms)]
     unknown = (UNKNOWN, UNKNOWN)
     at_once = list(exposures.counted(bins, 0, unknown))

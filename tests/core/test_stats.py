@@ -55,12 +55,6 @@ def test_a_reference_case_gives_its_values(case: dict[str, Any]) -> None:
     assert stats.log_e_absolute(events, bad, 0.01) == near(case["log_e_abs_1pct"])
 
 
-@pytest.mark.parametrize("case", VECTORS["effective"], ids=str)
-def test_sampled_rows_get_their_effective_size(case: dict[str, Any]) -> None:
-    """Rows are events; the exposure shrinks with the failures' mean item count."""
-    assert list(stats.effective(*case["args"])) == case["n_k"]
-
-
 @pytest.mark.parametrize(
     "seen", [(0, 3, 10, 3), (10, 3, 0, 3), (10, 0, 10, 0), (-1, 1, 5, 1), (0, 0, 0, 0)]
 )

@@ -68,6 +68,22 @@ SILENT = World(
     size=1.0,
     risk=Risk(tolerance=0.002),
 )
+# Every other request of both versions is kept whole, the rest one in ten, and the canary is just as
+# bad as it may be: what its own few bad rows weigh is no measure of its exposure.
+HALVED = World(
+    Kind.PASS,
+    0.05,
+    (1.5,),
+    looks=60,
+    bins_a_look=3,
+    requests=600,
+    share=0.1,
+    next_share=1.0,
+    clusters=12,
+    size=1.0,
+    kept=(0.1, 0.1),
+    halved=True,
+)
 WORLDS = {
     "a good release with clustered failures is not rolled back": CROWDED,
     "nor one whose failures alone escape the sampling": EXEMPT,
@@ -78,6 +94,10 @@ WORLDS = {
     "a canary five times worse is rolled back": HARM,
     "one that turns bad late is not passed on its old merit": LATE_HARM,
     "a sampled service that is all but silent is not passed for that": SILENT,
+    "nor harm where sampling is uneven within a block": HALVED,
+    "where a good release stays": replace(
+        HALVED, event=Kind.FAIL, chance=0.01, thetas=(1.0,), next_share=None, looks=30
+    ),
 }
 
 
@@ -131,9 +151,15 @@ def rows_as_exposure(arm: ArmBin, rule: int, *_: BadWeight) -> tuple[float, floa
     return arm.rows, arm.bad_rows[rule]
 
 
-def rows_where_none_is_bad(usual: float, *_: BadWeight) -> float:
+def rows_where_none_is_bad(arm: ArmBin, rule: int, *known: BadWeight) -> tuple[float, float]:
     """A bin without a failure counts as its rows, as if failures were sampled like the rest."""
-    return usual
+    return EXPOSURE(arm, rule, *known) if arm.bad_rows[rule] else (arm.rows, 0.0)
+
+
+def bins_of_their_own(arm: ArmBin, rule: int, *_: BadWeight) -> tuple[float, float]:
+    """Each bin's own few bad rows say what its exposure is."""
+    rows = arm.bad_rows[rule]
+    return (arm.items * rows / arm.bad[rule], rows) if rows else (arm.rows, 0.0)
 
 
 def evidence_forgotten(known: Evidence, bins: Iterable[tuple[int, Counts]]) -> Evidence:
@@ -168,12 +194,14 @@ def budget_each_step(rollout: float, recent: float, _: int) -> float:
     return MIXED(rollout, recent, 1)
 
 
-COUNTED, FOLD, MIXED = exposures.counted, evidence.fold, judge._mixed
+COUNTED, EXPOSURE = exposures.counted, exposures.exposure
+FOLD, MIXED = evidence.fold, judge._mixed
 FAULTS: dict[str, tuple[Any, str, Any, World]] = {
     "exposures swapped": (exposures, "counted", arms_swapped, HARM),
     "item counts as events": (exposures, "exposure", item_counts_as_events, SILENT),
     "rows as exposure": (exposures, "exposure", rows_as_exposure, EXEMPT),
-    "rows where no failure is": (exposures, "_expected_weight", rows_where_none_is_bad, LONE),
+    "rows where no failure is": (exposures, "exposure", rows_where_none_is_bad, LONE),
+    "bins of their own": (exposures, "exposure", bins_of_their_own, HALVED),
     "evidence reset at each look": (judge, "gather", evidence_forgotten, HARM),
     "step never reset": (judge, "start_step", step_never_reset, LATE_HARM),
     "clusters unheard of": (stats, "_SCALES", [1e9] * len(stats.RHOS[1:]), CROWDED),
