@@ -121,8 +121,11 @@ class RiskIn(Strict):
 class EvidenceIn(Strict):
     """Where the evidence comes from, how late it may be, and what it is held against.
 
-    `client` is the column that tells users apart; with it affected clients are counted, without
-    it requests. `strata` are columns that tell beforehand who fails more, such as ClientCity.
+    `role` is the service's AppRoleName. With it rows of the service that carry no version are
+    looked for; without it they are not, since they may be another service's, and failures of the
+    canary may be among them. `client` is the column that tells users apart; with it affected
+    clients are counted, without it requests. `strata` are columns that tell beforehand who fails
+    more, such as ClientCity.
     """
 
     workspace: Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{36}$")]

@@ -62,7 +62,8 @@ class Source:
     """Where evidence comes from: workspace (GUID), table, arms, rules; how late it may be.
 
     `bin_s` is None when the block length is to follow from the profile's TTL; `role` leaves out
-    other services of a shared workspace (AppRoleName), whose version labels may be the same;
+    other services of a shared workspace (AppRoleName), whose version labels may be the same, and
+    only with it are rows without a label looked for, which may be anybody's;
     `client` is the column that tells users apart: then affected clients are counted, not requests.
     `strata` are columns whose values tell beforehand who fails more: exposures are standardised.
     """

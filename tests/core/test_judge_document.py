@@ -7,7 +7,7 @@ import pytest
 
 from bench.judge import rollouts, tried
 from bench.judge.tables import named
-from shared.core import evidence, judge, questions, risk, stats, strata
+from shared.core import advice, blindness, evidence, judge, questions, risk, stats, strata
 
 ROOT = Path(__file__).parents[2]
 TEXT = " ".join((ROOT / "docs" / "judge.md").read_text(encoding="utf-8").split())
@@ -32,6 +32,9 @@ RISK = judge.Risk()
         f"| beta | {RISK.false_promotion:.0%}".replace("%", " %"),
         f"| h | {RISK.inflation:.0%}".replace("%", " %"),
         f"| delta | {100 * RISK.tolerance:g} points",
+        f"where the plan names a `role` | more than {100 * advice._NOTED_UNLABELLED:g} %: advice;",
+        f"advice; more than {100 * blindness.MOST_UNLABELLED:g} %: blind |",
+        "without a version label, without a `role` | not looked for",
         f"| block | max({questions.SHORTEST_BLOCK_S} s, 2 TTL), with strata max(",
         f"strata max({questions.SHORTEST_STANDARD_BLOCK_S} s, 2 TTL)",
     ],
