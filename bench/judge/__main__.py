@@ -16,11 +16,11 @@ from typing import Final
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from bench.judge import rollouts, tables, tried, wald
+from bench.judge import last, rollouts, tables, tried, wald
 from bench.judge.tables import Table
 
 _WORLDS: Final = ("iid", "dns")
-_SECTIONS: Final = ("aa", "worse", "wald", "tried")
+_SECTIONS: Final = ("aa", "worse", "wald", "tried", "last")
 
 
 def main() -> None:
@@ -77,6 +77,9 @@ def _tables(asked: argparse.Namespace, console: Console) -> list[Table]:
     if "tried" in sections and not asked.world:
         lines = tried.tasks(asked.replicates)
         found.append(tried.table(_all("tried", rollouts.run, lines, asked.jobs, console)))
+    if "last" in sections and asked.world != "iid":
+        ends = last.tasks(_half(asked))
+        found.append(last.table(_all("last step", last.run, ends, asked.jobs, console)))
     return found
 
 

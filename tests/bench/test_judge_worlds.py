@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.judge import rollouts, tried, worlds
+from bench.judge import last, rollouts, tried, worlds
 from bench.judge.engine import ROLLBACK
 from bench.judge.worlds import Cell, Unit
 
@@ -22,6 +22,15 @@ def served(world: worlds.World, ticks: int, shares: np.ndarray = HALF) -> np.nda
     """Stable's and the canary's events and bad ones of each tick, shape (ticks, 4, R)."""
     found = [world.tick(at, RUNS, shares).bins for at in range(ticks)]
     return np.array([(b.stable_events, b.stable_bad, b.canary_events, b.canary_bad) for b in found])
+
+
+def test_at_100_percent_bursts_take_no_good_release_back_and_harm_is_found() -> None:
+    """By chance alone (Poisson) a tenth of good releases would be; twenty times worse is harm."""
+    good = last.run(last.Last(last.CELLS[1], 1.0, 40))
+    assert np.count_nonzero(good) <= 1
+    harm = last.run(last.Last(last.CELLS[1], 20.0, 10))
+    assert harm.all()
+    assert np.median(harm) <= 10
 
 
 def test_a_tick_is_half_a_short_ttl_and_the_canary_gets_its_share() -> None:
