@@ -78,7 +78,7 @@ def bin_task(name: str, requests: float, rate: float) -> Task:
     ours, plain = cycle(bins), cycle(bins)
     return Task(
         name,
-        lambda: stats.log_likelihoods(*astuple(next(ours))),
+        lambda: stats.log_likelihoods(*astuple(next(ours))[:4]),
         lambda: list(plain_bin(next(plain)).values()),
     )
 
