@@ -4,7 +4,6 @@ Nothing here asks the world; what a dark launch found is shown as it was kept, r
 """
 
 import base64
-import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ from shared.core import tally, weights
 from shared.core.alerts import Spell
 from shared.core.judge import NO_EVIDENCE, Counts, Verdict, Weighing
 from shared.core.model import Pair, Plan, Rollout
+from shared.core.risk import alone
 from shared.core.tally import Place, Tally
 from shared.ports import HistoryRow, Rejected
 from shared.record import row_to_dict
@@ -74,7 +74,6 @@ def rule(weighing: Weighing, verdict: Verdict) -> Json:
     canary is held against a frozen objective. Of harm, what one rule needs if no other shows any.
     """
     no_harm, over = None, None
-    alone = verdict.needed + math.log(len(verdict.weighings))
     if weighing.margin is not None:
         shown = evidence(weighing.no_harm, verdict.pass_needed)
         no_harm = {**shown, "route": weighing.route.value}
@@ -86,7 +85,7 @@ def rule(weighing: Weighing, verdict: Verdict) -> Json:
         "ratio": None if weighing.ratio is None else round(weighing.ratio, 3),
         "ratio_interval": [weighing.ratio_low, weighing.ratio_high],
         "margin": weighing.margin,
-        "evidence_of_harm": evidence(weighing.worse, alone),
+        "evidence_of_harm": evidence(weighing.worse, alone(verdict.needed, len(verdict.weighings))),
         "evidence_of_no_harm": no_harm,
         "evidence_over_objective": over,
         "step": both_arms(weighing.step_counts, weighing.step_bins),

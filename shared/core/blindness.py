@@ -9,7 +9,6 @@ from shared.core import clients, watermark
 from shared.core.attendance import Missed
 from shared.core.learning import share_in_force
 from shared.core.model import Plan, Rollout
-from shared.core.questions import is_final
 from shared.core.telemetry import Answer, Sight
 
 MOST_UNLABELLED = 0.1
@@ -25,7 +24,7 @@ def blindness(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) 
         return f"telemetry could not be asked: {answer.reason}"
     return (
         _late(plan, rollout, at_s)
-        or _untold(plan, rollout, answer)
+        or clients.untold(plan, rollout, answer)
         or _behind(plan, rollout, answer, at_s)
         or watermark.outrun(plan, rollout, answer, at_s)
         or _unlabelled(plan, answer)
@@ -79,13 +78,6 @@ def _behind(plan: Plan, rollout: Rollout, answer: Answer, at_s: float) -> str:
     behind = watermark.sealed_before(plan, rollout, at_s) - answer.to_bin
     catching_up = answer.sight is Sight.SEEN and behind > 0
     return f"telemetry is still read {behind} bins behind" if catching_up else ""
-
-
-def _untold(plan: Plan, rollout: Rollout, answer: Answer) -> str:
-    """At 100 % requests are counted, which can always tell."""
-    if is_final(rollout):
-        return ""
-    return clients.untold(plan.source, answer, rollout.attendance)
 
 
 def _unlabelled(plan: Plan, answer: Answer) -> str:

@@ -8,6 +8,8 @@ A client that was bad says nothing more in its step: when nearly all were, nobod
 from dataclasses import replace
 
 from shared.core.attendance import Attendance
+from shared.core.model import Plan, Rollout
+from shared.core.questions import is_final
 from shared.core.telemetry import Answer, ArmBin, BinSeen, Source
 
 # Means of a few rows differ by chance; a sampler that treats arms differently does so by more.
@@ -18,9 +20,14 @@ _MOST_KEYLESS = 0.5
 _LEAST_LEFT, _MANY = 0.1, 10
 
 
-def untold(source: Source, answer: Answer, attendance: Attendance | None) -> str:
-    """Why clients cannot tell the versions apart now; empty when they can."""
-    return unlike(source, answer) or used_up(source, attendance)
+def untold(plan: Plan, rollout: Rollout, answer: Answer) -> str:
+    """Why clients cannot tell the versions apart now; empty when they can.
+
+    At 100 % requests are counted, which can always tell.
+    """
+    if is_final(rollout):
+        return ""
+    return unlike(plan.source, answer) or used_up(plan.source, rollout.attendance)
 
 
 def used_up(source: Source, attendance: Attendance | None) -> str:

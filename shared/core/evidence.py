@@ -100,7 +100,7 @@ def fold(evidence: Evidence, before_bin: int) -> Evidence:
     if not folded:
         return replace(evidence, floor=max(evidence.floor, before_bin))
     of_step = [counts for index, counts in folded if index >= evidence.step_floor]
-    held = [held_against(evidence.objective, counts) for counts in of_step]
+    held = [_held_against(evidence.objective, counts) for counts in of_step]
     shared = [counts for index, counts in folded if _is_shared(evidence, index)]
     served = [counts.stable_events > 0 for counts in of_step if counts.canary_events > 0]
     both_served = sum(served)
@@ -152,7 +152,7 @@ def start_step(evidence: Evidence, from_bin: int, objective: float = 0.0) -> Evi
     )
 
 
-def held_against(objective: float, counts: Counts) -> Counts:
+def _held_against(objective: float, counts: Counts) -> Counts:
     """The counts beside as many events of which just the objective is bad; as they are without."""
     if not objective:
         return counts

@@ -41,7 +41,7 @@ def learn(plan: Plan, rollout: Rollout, answer: Answer | None, at_s: float) -> R
     final = questions.is_final(rollout)
     if plan.source.client and not final:
         rollout = _served(plan, rollout, clients.as_requests(bins), before)
-    if not final and clients.untold(plan.source, answer, rollout.attendance):
+    if clients.untold(plan, rollout, answer):
         return _counted(plan, rollout, clients.as_requests(bins), before, judge.pass_by)
     if final:
         bins = clients.as_requests(bins)

@@ -5,13 +5,12 @@ rests on: those of this step where the step decides, those of the rollout otherw
 its traffic cannot decide is said to be so as soon as that shows, with what would help.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.core import stats, words
 from shared.core.evidence import Counts, Evidence
-from shared.core.risk import Risk, bins_to_pass, fail_bound, pass_bound
+from shared.core.risk import Risk, alone, bins_to_pass, fail_bound, pass_bound
 from shared.core.stats import Profile, Table
 from shared.core.verdict import Route, Step, Weighing
 
@@ -61,7 +60,7 @@ def unsure(looks: Sequence[Look], step: Step) -> str:
     least = _weakest(looks, step)
     shown = least.weighing
     if step.next_share is None:
-        evidence = words.of_needed(shown.worse, fail_bound(least.risk) + math.log(len(looks)))
+        evidence = words.of_needed(shown.worse, alone(fail_bound(least.risk), len(looks)))
         return words.watching(shown.rule, _against(least, step), evidence)
     if step.final and not least.every.objective:
         return words.no_objective(shown.rule)

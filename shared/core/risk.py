@@ -33,6 +33,14 @@ def fail_bound(risk: Risk) -> float:
     return math.log(1 / risk.false_rollback)
 
 
+def alone(needed: float, rules: int) -> float:
+    """What one rule's evidence of harm must reach while all others' is nought, of `needed` for all.
+
+    All rules share one budget, whose evidence is the mean of theirs.
+    """
+    return needed + math.log(rules)
+
+
 def pass_bound(risk: Risk) -> float:
     """The log e-value either route to a pass must reach; they share the error."""
     return math.log(2 / risk.false_promotion)

@@ -96,7 +96,7 @@ def counted_as(plan: Plan, rollout: Rollout, answer: Answer | None) -> str:
         return "requests"
     if plan.source.client is None:
         unit = "requests"
-    elif answer and clients.untold(plan.source, answer, rollout.attendance):
+    elif answer and clients.untold(plan, rollout, answer):
         unit = "client visits and requests"
     else:
         unit = "client visits"
