@@ -173,10 +173,18 @@ async def rollouts(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.route("rollouts/{name}", methods=["GET"])
 async def rollout(req: func.HttpRequest) -> func.HttpResponse:
-    """One rollout with its reasons and history."""
+    """One rollout with its reasons, and where it turned."""
     name = req.route_params["name"]
     found = await api.rollout(world(), name)
     return answer(found or {"error": f"there is no rollout {name}"}, 200 if found else 404)
+
+
+@app.route("rollouts/{name}/history", methods=["GET"])
+async def history(req: func.HttpRequest) -> func.HttpResponse:
+    """A page of a rollout's history, looks included."""
+    name, after = req.route_params["name"], req.params.get("after", "0")
+    status, told = await api.history(world(), name, after)
+    return answer(told, status)
 
 
 @app.route("rejected", methods=["GET"])

@@ -114,6 +114,18 @@ def show(name: Name) -> None:
 
 
 @app.command()
+def history(
+    name: Name,
+    after: Annotated[int, typer.Option(min=0, help="Begin after the row of this number.")] = 0,
+) -> None:
+    """Show what happened to a rollout, looks included, a page at a time."""
+    rows = _get(f"rollouts/{name}/history?after={after}")["history"]
+    console.print(shown.history(rows))
+    if rows:
+        console.print(f"go on with: linnet history {name} --after {rows[-1]['number']}")
+
+
+@app.command()
 def shadow(name: Name) -> None:
     """Show what a dark launch found: where the canary's answers differ, and what is noise."""
     found = _get(f"rollouts/{name}")

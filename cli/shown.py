@@ -13,7 +13,6 @@ from rich.text import Text
 
 from shared.core import words
 
-MAX_ROWS = 30
 _NOTHING = "-"
 
 type Json = dict[str, Any]
@@ -30,6 +29,9 @@ def rollout(found: Json) -> Iterator[RenderableType]:
         yield Text(f"{name} means slower than {limit:.0f} ms, which was frozen at the start")
     yield from map(Text, standardised(found))
     yield history(found["history"])
+    left_out = found["rows"] - len(found["history"])
+    if left_out > 0:
+        yield Text(f"{left_out} more rows are kept, mostly looks: linnet history {found['name']}")
 
 
 def verdict(shown: Json) -> Iterator[RenderableType]:
@@ -75,12 +77,11 @@ def standardised(found: Json) -> Iterator[str]:
 
 
 def history(rows: Sequence[Json]) -> Table:
-    """The latest turns that changed something, a line each."""
+    """A line for each row; of the moment there is no year, and its fractions are left out."""
     table = Table("at", "event", "percent", "what and why", box=None)
-    turning = [row for row in rows if row["event"] != "Ticked" or row["before"] != row["after"]]
-    for row in turning[-MAX_ROWS:]:
-        cells = row["at"][11:19], row["event"], f"{row['percent']:g}", row["sentence"]
-        table.add_row(*map(Text, cells))
+    for row in rows:
+        at = row["at"][5:19].replace("T", " ")
+        table.add_row(*map(Text, (at, row["event"], f"{row['percent']:g}", row["sentence"])))
     return table
 
 

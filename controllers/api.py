@@ -5,6 +5,7 @@ What is posted is only looked at and put into its queue: the queue keeps it, wha
 
 import hashlib
 import logging
+import re
 from typing import Literal
 from uuid import uuid4
 
@@ -13,11 +14,12 @@ from controllers.replay import replay as replayed
 from controllers.views import Json
 from shared.core.model import FINAL
 from shared.errors import ForbiddenError, RefusedError, UnreachableError
-from shared.ports import Stored, World
+from shared.ports import HistoryRow, Stored, World
 from shared.samples import read_sample
 from shared.wire import bound, read_alert, read_command
 
 SHOWN_ROWS = 200
+NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 
 type Answer = tuple[int, Json]
 type Queue = Literal["commands", "alerts", "samples"]
@@ -36,12 +38,10 @@ async def rollouts(world: World) -> Json:
 
 
 async def rollout(world: World, name: str) -> Json | None:
-    """One rollout with the numbers it rests on and its history; None when there is none."""
+    """One rollout with the numbers it rests on, and where it turned; None when there is none."""
     stored = await world.store.load(name)
     if stored is None:
         return None
-    first = max(0, stored.rollout.sequence - SHOWN_ROWS)
-    rows = await world.store.history(name, after=first, limit=SHOWN_ROWS)
     return {
         **views.summary(stored.plan, stored.rollout),
         "profile": stored.plan.profile,
@@ -52,9 +52,20 @@ async def rollout(world: World, name: str) -> Json | None:
         **views.standardised(stored.plan, stored.rollout),
         "baseline": None if stored.rollout.baseline is None else views.rates(stored.rollout),
         "before": views.spoken(stored.rollout.before),
-        "history": [views.history_row(row) for row in rows],
+        "history": [views.history_row(row) for row in await _turnings(world, name)],
+        "rows": stored.rollout.sequence,
         "shadow": await _shadow(world, stored),
     }
+
+
+async def history(world: World, name: str, after: str) -> Answer:
+    """The rows numbered above `after`, looks included, as many as a page holds."""
+    if not NUMBER.fullmatch(after):
+        return 400, {"error": f"after: a row's number is allowed, such as 0 or 200, not {after!r}"}
+    if await world.store.load(name) is None:
+        return 404, {"error": f"there is no rollout {name}"}
+    rows = await world.store.history(name, after=int(after), limit=SHOWN_ROWS)
+    return 200, {"name": name, "history": [views.history_row(row) for row in rows]}
 
 
 async def rejected(world: World) -> Json:
@@ -119,6 +130,13 @@ async def health(world: World) -> tuple[bool, Json]:
     healthy = age_s is not None and age_s <= world.settings.stale_after_s
     ticks = "never ran" if age_s is None else f"last ran {age_s:.0f} s ago"
     return healthy, {"healthy": healthy, "store": "answers", "tick": ticks}
+
+
+async def _turnings(world: World, name: str) -> list[HistoryRow]:
+    """The start, and the newest rows at which something turned."""
+    newest = await world.store.turnings(name, SHOWN_ROWS)
+    first = await world.store.history(name, limit=1)
+    return newest if newest[:1] == first else [*first, *newest[1 - SHOWN_ROWS :]]
 
 
 async def _shadow(world: World, stored: Stored) -> Json | None:

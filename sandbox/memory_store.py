@@ -90,6 +90,12 @@ class MemoryStore(Faulty):
             rows = [row for row in self.rows.get(name, []) if row["number"] > after]
             return [record.row_from_dict(row) for row in rows[:limit]]
 
+    async def turnings(self, name: str, limit: int = 200) -> list[HistoryRow]:
+        """The newest rows at which something turned, in order."""
+        async with self.call("turnings"):
+            rows = [record.row_from_dict(row) for row in self.rows.get(name, [])]
+            return [row for row in rows if row.turning][-limit:]
+
     async def names(self, limit: int = 500) -> list[str]:
         """The rollouts there are."""
         async with self.call("names"):

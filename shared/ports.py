@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.core.alerts import Spell
-from shared.core.events import Event
+from shared.core.events import Event, Ticked, TurnFailed
 from shared.core.judge import Verdict
 from shared.core.model import EndpointSeen, Phase, Plan, ProbeSeen, Rollout, TrafficSeen
 from shared.core.questions import LevelQuestion, Question
@@ -47,6 +47,14 @@ class HistoryRow:
     sentence: str
     refused: bool = False
     verdict: Verdict | None = None
+
+    @property
+    def turning(self) -> bool:
+        """Whether the phase changed, or a person or an alert spoke: what is left of a long night.
+
+        Looks and failed turns come by the hundred.
+        """
+        return self.before is not self.after or not isinstance(self.event, Ticked | TurnFailed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,10 @@ class Store(Protocol):
 
     async def history(self, name: str, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
         """Rows numbered above `after`, in order."""
+        ...
+
+    async def turnings(self, name: str, limit: int = 200) -> list[HistoryRow]:
+        """The newest rows at which something turned, in order."""
         ...
 
     async def names(self, limit: int = 500) -> list[str]:

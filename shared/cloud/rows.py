@@ -22,7 +22,8 @@ from shared.ports import Claim, HistoryRow, Message, Rejected
 
 # The service allows 64 KiB a property, 1 MiB an entity, 1 KiB a key; some room is left.
 PROPERTY_BYTES, ENTITY_BYTES, KEY_LENGTH = 60 * 1024, 900_000, 400
-ROW = "h-{:010d}"
+ROW, TURNING = "h-{:010d}", "t-{:010d}"
+MOST_ROWS = 10**10 - 1
 
 
 def of_record(plan: Plan, rollout: Rollout) -> dict[str, Any]:
@@ -36,13 +37,23 @@ def of_record(plan: Plan, rollout: Rollout) -> dict[str, Any]:
 
 
 def of_event(name: str, row: HistoryRow, message_id: str | None) -> list[Any]:
-    """The operations that add a history row and, for a message, that it was seen."""
+    """The operations that add a history row and, for a message, that it was seen.
+
+    A row at which something turned is kept a second time, the newest first, apart from the looks.
+    """
     own = partition(name)
     text = json.dumps(record.row_to_dict(row), separators=(",", ":"))
     rows = [keys_of(own, ROW.format(row.number)) | split("row", text)]
+    if row.turning:
+        rows.append(keys_of(own, TURNING.format(MOST_ROWS - row.number)) | split("row", text))
     if message_id is not None:
         rows.append(keys_of(own, f"m-{digest(message_id)}") | {"Number": row.number})
     return [("create", fitted(entity)) for entity in rows]
+
+
+def history(entity: TableEntity) -> HistoryRow:
+    """A history row as stored."""
+    return record.row_from_dict(json.loads(joined(entity, "row")))
 
 
 def fitted(entity: dict[str, Any]) -> dict[str, Any]:

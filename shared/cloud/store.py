@@ -19,7 +19,6 @@ with samples 91, of 100 allowed.
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -112,7 +111,13 @@ class TableStore:
         """Rows in order."""
         span = f"RowKey gt '{rows.ROW.format(after)}' and RowKey lt 'i'"
         found = await self._query(f"PartitionKey eq '{rows.partition(name)}' and {span}", limit)
-        return [record.row_from_dict(json.loads(joined(entity, "row"))) for entity in found]
+        return [rows.history(entity) for entity in found]
+
+    async def turnings(self, name: str, limit: int = 200) -> list[HistoryRow]:
+        """The newest rows at which something turned, in order."""
+        span = "RowKey ge 't-' and RowKey lt 'u'"
+        found = await self._query(f"PartitionKey eq '{rows.partition(name)}' and {span}", limit)
+        return [rows.history(entity) for entity in reversed(found)]
 
     async def names(self, limit: int = 500) -> list[str]:
         """The rollouts there are."""

@@ -22,9 +22,10 @@ ROLLOUT = {
     "of_steps": 4,
     "wanted_percent": 10.0,
     "sentence": "Baking at step 2 of 4 (10 %).",
+    "rows": 721,
     "history": [
-        {"at": "2026-11-22T10:00:00", "event": "Ticked", "before": "BAKING", "after": "BAKING"},
         {
+            "number": 700,
             "at": "2026-11-22T10:00:01",
             "event": "HoldAsked",
             "before": "BAKING",
@@ -88,6 +89,7 @@ SHOWN = {
             }
         ]
     },
+    "rollouts/shop-2.4/history": {"history": ROLLOUT["history"]},
     "rollouts/shop-2.4/replay": {"rows": 5, "reproduced": True, "difference": ""},
     "rollouts/forged/replay": {"rows": 1, "reproduced": False, "difference": "row 2 says all"},
 }
@@ -257,6 +259,15 @@ async def test_a_rejected_message_is_posted_again_by_the_beginning_of_its_key(
 
     assert "posted to commands as message again-1" in again.output
     assert (nothing.exit_code, "0 rejected messages" in nothing.output) == (1, True)
+
+
+async def test_every_row_can_be_had_a_page_at_a_time(linnet_url: str) -> None:
+    """With the command that gives the next page."""
+    result = await linnet("history", "shop-2.4", "--after", "600")
+
+    assert result.exit_code == 0
+    assert "Held by ada." in result.stdout
+    assert "linnet history shop-2.4 --after 700" in result.stdout
 
 
 async def test_a_replay_says_whether_history_gives_the_record(linnet_url: str) -> None:

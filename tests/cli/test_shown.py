@@ -21,6 +21,7 @@ def printed(verdict: Verdict | None = None, **more: Any) -> list[str]:
         "sentence": "Baking at [step] 2.",
         "verdict": views.explained(verdict),
         "history": [],
+        "rows": 0,
         **more,
     }
     console = Console(width=100, color_system=None)
@@ -130,7 +131,7 @@ def test_a_blind_verdict_without_rules_is_a_sentence() -> None:
 
 
 def test_a_rollout_without_a_verdict_has_its_sentence_and_history() -> None:
-    """Ticks that changed nothing are left out."""
+    """A rollout may take days, so that a line has its day."""
     row = {
         "at": "2026-11-22T10:00:01",
         "event": "HoldAsked",
@@ -140,10 +141,11 @@ def test_a_rollout_without_a_verdict_has_its_sentence_and_history() -> None:
         "sentence": "Held by ada: [odd].",
     }
 
-    lines = printed(history=[row, row | {"event": "Ticked", "after": "BAKING", "percent": 9.0}])
+    lines = printed(history=[row], rows=721)
 
-    assert cells(lines[2]) == ["10:00:01", "HoldAsked", "10", "Held by ada: [odd]."]
-    assert len(lines) == 3
+    assert cells(lines[2]) == ["11-22 10:00:01", "HoldAsked", "10", "Held by ada: [odd]."]
+    assert lines[3] == "720 more rows are kept, mostly looks: linnet history shop-2.4"
+    assert len(lines) == 4
 
 
 def test_an_older_records_evidence_stands_without_its_bound() -> None:

@@ -9,9 +9,10 @@ from sandbox.azurite import Azurite
 from shared.cloud.store import TableStore
 from shared.core import judge
 from shared.core.alerts import Spell
-from shared.core.events import HoldAsked, StartAsked
+from shared.core.events import HoldAsked, StartAsked, Ticked
 from shared.core.judge import Counts
-from shared.core.model import Phase, Rollout, newborn
+from shared.core.model import Phase, Rollout, TrafficSeen, newborn
+from shared.core.telemetry import Sight
 from shared.errors import ConflictError, RefusedError, UnreachableError
 from shared.ports import HistoryRow, Message, Rejected, Store
 from tests.contracts.conftest import table_store
@@ -77,6 +78,23 @@ async def test_history_comes_in_order_and_in_pages(store: Store) -> None:
 
     assert [r.number for r in await store.history(PLAN.name, after=8, limit=3)] == [9, 10, 11]
     assert await store.history(PLAN.name, after=11) == [row(12)]
+
+
+async def test_where_a_rollout_turned_is_found_among_its_looks(store: Store) -> None:
+    """People, alerts and changes of phase, the newest of them, in order."""
+    look = replace(
+        row(0), event=Ticked(START_S, TrafficSeen(Sight.FAILED, "503")), after=Phase.PENDING
+    )
+    stored = await store.create(PLAN, born(), row(1), "m-1")
+    for number in range(2, 13):
+        same = replace(look, number=number)
+        told = {6: replace(same, after=Phase.HELD), 9: row(9)}.get(number, same)
+        stored = await store.save(stored, stored.rollout, told, None)
+
+    assert [r.number for r in await store.turnings(PLAN.name)] == [1, 6, 9]
+    assert [r.number for r in await store.turnings(PLAN.name, limit=2)] == [6, 9]
+    assert len(await store.history(PLAN.name)) == 12
+    assert await store.turnings("nobody") == []
 
 
 async def test_the_evidence_of_many_rules_fits(store: Store) -> None:

@@ -37,6 +37,65 @@ async def test_a_rollout_is_explained_with_its_numbers(town: Town) -> None:
     assert "worse" in turning["sentence"]
 
 
+async def test_after_a_nights_hold_it_still_shows_how_it_came_there(town: Town) -> None:
+    """The start, every step and who held, however many looks came after."""
+    await town.start()
+    await town.reach(Phase.BAKING, 2)
+    await town.command("hold", reason="customers call")
+    await town.seconds(400)
+
+    shown = await api.rollout(town.world, "shop-2.4")
+
+    assert shown is not None
+    assert shown["rows"] > 400
+    events = [row["event"] for row in shown["history"]]
+    assert (events[0], events[-1], len(events)) == ("StartAsked", "HoldAsked", 6)
+    assert "customers call" in shown["history"][-1]["sentence"]
+
+
+async def test_the_start_is_shown_however_often_it_turned(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "SHOWN_ROWS", 4)
+    await town.start()
+    for _ in range(3):
+        await town.command("hold")
+        await town.command("resume")
+
+    shown = await api.rollout(town.world, "shop-2.4")
+
+    assert shown is not None
+    assert [row["number"] for row in shown["history"]] == [1, 6, 7, 8]
+
+
+async def test_every_look_can_be_had_a_page_at_a_time(town: Town) -> None:
+    await town.start()
+    await town.seconds(api.SHOWN_ROWS + 10)
+    shown = await api.rollout(town.world, "shop-2.4")
+    assert shown is not None
+
+    numbers: list[int] = []
+    after = 0
+    while True:
+        status, page = await api.history(town.world, "shop-2.4", str(after))
+        assert status == 200
+        if not page["history"]:
+            break
+        numbers += [row["number"] for row in page["history"]]
+        after = numbers[-1]
+
+    assert numbers == list(range(1, shown["rows"] + 1))
+    assert (await api.history(town.world, "nobody", "0"))[0] == 404
+
+
+@pytest.mark.parametrize("after", ["", "-1", "1.5", "x", "1" * 11, "\u0661"])
+async def test_a_page_is_asked_for_by_a_rows_number(town: Town, after: str) -> None:
+    status, told = await api.history(town.world, "shop-2.4", after)
+
+    assert status == 400
+    assert "a row's number is allowed" in told["error"]
+
+
 async def test_three_shares_are_told_apart(town: Town) -> None:
     await town.start()
     await town.reach(Phase.BAKING, 2)

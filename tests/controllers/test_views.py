@@ -91,7 +91,7 @@ def test_a_verdict_of_an_older_version_is_shown_as_far_as_it_goes() -> None:
 
 
 async def test_history_shows_the_verdict_that_the_rollout_shows() -> None:
-    """The last row's numbers and sentence are those of the record, and so is the lag."""
+    """The last look's numbers and sentence are those of the record, and so is the lag."""
     town = Town()
     await town.start()
     await town.reach(Phase.BAKING, 2)
@@ -100,7 +100,9 @@ async def test_history_shows_the_verdict_that_the_rollout_shows() -> None:
     shown = await api.rollout(town.world, "shop-2.4")
 
     assert shown is not None
-    last = shown["history"][-1]["verdict"]
+    status, all_rows = await api.history(town.world, "shop-2.4", "0")
+    assert status == 200
+    last = all_rows["history"][-1]["verdict"]
     assert last == shown["verdict"]
     assert last["sentence"] == shown["sentence"]
     assert last["unit"] == "requests"

@@ -68,7 +68,7 @@ async def faults_of(world: LocalWorld, scene: Scene, expected: Expected) -> tupl
 
 async def shifts(world: LocalWorld, name: str) -> list[int]:
     """The steps that were shifted to, in order; history must be without a gap."""
-    history = (await world.get(f"rollouts/{name}"))["history"]
+    history = (await world.get(f"rollouts/{name}/history"))["history"]
     numbers = [row["number"] for row in history]
     assert numbers == list(range(1, len(numbers) + 1))
     moves = [row for row in history if row["before"] != row["after"] == "SHIFTING"]
