@@ -9,6 +9,7 @@ import asyncio
 import getpass
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +39,20 @@ Name = Annotated[str, typer.Argument(help="The rollout's name.")]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why; kept in the history.")]
 # How much of a message's key is shown, and is enough to name it.
 SHORT = 12
+
+
+class Unambiguous(yaml.SafeLoader):
+    """YAML in which a field that is given twice is an error: else the last would win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The fields of an object."""
+        given = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for name, times in given.items():
+            if times > 1 and name != "<<":
+                raise yaml.MarkedYAMLError(
+                    problem=f"{name} is given twice", problem_mark=node.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 @app.command()
@@ -202,12 +217,16 @@ def _counted(seen: dict[str, Any]) -> str:
 def _document(plan: Path) -> Any:
     """What the file says, if JSON can say it too."""
     try:
-        document = yaml.safe_load(plan.read_text(encoding="utf-8"))
-        json.dumps(document)
+        document = yaml.load(plan.read_text(encoding="utf-8"), Loader=Unambiguous)  # noqa: S506  # safe
+        json.dumps(document, default=_unquoted)
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         console.print(f"[red]{plan} is no plan:[/] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(1) from None
     return document
+
+
+def _unquoted(value: object) -> object:
+    raise TypeError(f"{value} is no text to YAML, but a {type(value).__name__}: put it in quotes")
 
 
 def _post(command: dict[str, Any]) -> None:

@@ -5,33 +5,55 @@ of a refusal name the field.
 """
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Field, Tag, model_validator
 
 from shared.core.judge import Risk
 from shared.core.telemetry import Arms, Gauge, Rule, Source
 from shared.core.watermark import MOST_OPEN_BINS
-from shared.written import DAY_S, Label, Name, Points, Seconds, Share, Strict, at_most
+from shared.written import (
+    DAY_S,
+    Form,
+    Label,
+    Name,
+    Points,
+    Seconds,
+    Share,
+    Strict,
+    at_most,
+    by_kind,
+)
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 # Users are told apart by one of these columns of Application Insights, or by a property.
-CLIENT = (
+CLIENT = Form(
     r"^(UserId|SessionId|ClientIP|UserAuthenticatedId|UserAccountId"
-    r"|Properties\.[A-Za-z_][A-Za-z0-9_]{0,127})$"
+    r"|Properties\.[A-Za-z_][A-Za-z0-9_]{0,127})$",
+    "UserId, SessionId, ClientIP, UserAuthenticatedId, UserAccountId or Properties.<key>",
 )
 # What may tell beforehand who fails more; nothing that names one person, since strata are kept.
-STRATUM = (
+STRATUM = Form(
     r"^(OperationName|Name|Source|ClientCity|ClientStateOrProvince|ClientCountryOrRegion"
-    r"|ClientType|ClientModel|ClientOS|ClientBrowser|Properties\.[A-Za-z_][A-Za-z0-9_]{0,127})$"
+    r"|ClientType|ClientModel|ClientOS|ClientBrowser|Properties\.[A-Za-z_][A-Za-z0-9_]{0,127})$",
+    "OperationName, Name, Source, ClientCity, ClientStateOrProvince, ClientCountryOrRegion, "
+    "ClientType, ClientModel, ClientOS, ClientBrowser or Properties.<key>",
 )
 # What engines of regular expressions read differently, or not at all: groups that look around,
 # two repetitions in a row, sets within sets, and ^ where it opens no set.
 _FOREIGN = re.compile(r"\(\?|[*+?]{2}|\[\^?[\[\]]|--|\|\||(?<!\[)\^")
 
 
+# How people write a class of codes; as an expression it means the letter.
+_CLASS = re.compile(r"[1-5]xx", re.IGNORECASE)
+
+
 def _code(pattern: str) -> str:
+    if found := _CLASS.search(pattern):
+        meant = found[0][0]
+        raise ValueError(
+            f'a class of codes is written "{meant}..", {found[0]!r} means the letter x'
+        )
     if found := _FOREIGN.search(pattern):
         raise ValueError(f"{found[0]!r} is not read alike by every engine and is not allowed")
     try:
@@ -48,22 +70,23 @@ def _limit_kind(value: object) -> str | None:
 
 
 def _bad_kind(value: object) -> str | None:
-    if isinstance(value, str):
+    if value == "failed":
         return "word"
     kinds = {"slower_than": "slow", "result_code": "code"}
     given = value if isinstance(value, dict) else {}
     return next((kind for field, kind in kinds.items() if field in given), None)
 
 
-def _by(kind: Callable[[object], str | None], words: str) -> Discriminator:
-    """Choose by looking, so that a refusal speaks only of what was meant."""
-    return Discriminator(kind, "unknown_kind", words)
-
-
 class ArmsIn(Strict):
     """The column that tells versions apart: AppVersion, AppRoleName or Properties.<key>."""
 
-    column: Annotated[str, Field(pattern=r"^(Properties\.)?[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+    column: Annotated[
+        str,
+        Form(
+            r"^(Properties\.)?[A-Za-z_][A-Za-z0-9_]{0,127}$",
+            "a column such as AppVersion, or Properties.<key>,",
+        ),
+    ]
     stable: Label
     canary: Label
 
@@ -74,7 +97,9 @@ class SlowIn(Strict):
     slower_than: Annotated[
         Annotated[Literal["p50", "p95", "p99"], Tag("quantile")]
         | Annotated[Seconds, Field(gt=0, le=3600), Tag("duration")],
-        _by(_limit_kind, 'a duration such as "800ms", or "p50", "p95", "p99" of stable is allowed'),
+        by_kind(
+            _limit_kind, 'a duration such as "800ms", or "p50", "p95", "p99" of stable is allowed'
+        ),
     ]
 
 
@@ -83,7 +108,11 @@ class CodeIn(Strict):
 
     result_code: Annotated[
         str,
-        Field(pattern=r"^[0-9A-Za-z_.|()\[\]?*+^-]+$", max_length=64),
+        Field(max_length=64),
+        Form(
+            r"^[0-9A-Za-z_.|()\[\]?*+^-]+$",
+            "a regular expression of letters, digits and _ . | ( ) [ ] ? * + ^ -",
+        ),
         AfterValidator(_code),
     ]
 
@@ -96,7 +125,7 @@ class RuleIn(Strict):
         Annotated[Literal["failed"], Tag("word")]
         | Annotated[SlowIn, Tag("slow")]
         | Annotated[CodeIn, Tag("code")],
-        _by(_bad_kind, '"failed", {slower_than: ...} or {result_code: ...} is allowed'),
+        by_kind(_bad_kind, '"failed", {slower_than: ...} or {result_code: ...} is allowed'),
     ]
 
 
@@ -128,17 +157,21 @@ class EvidenceIn(Strict):
     more, such as ClientCity.
     """
 
-    workspace: Annotated[str, Field(pattern=r"^[0-9a-fA-F-]{36}$")]
-    table: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "AppRequests"
+    workspace: Annotated[
+        str, Form(r"^[0-9a-fA-F-]{36}$", "a workspace's id of 36 hexadecimal digits and hyphens")
+    ]
+    table: Annotated[
+        str, Form(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", "a table's name such as AppRequests")
+    ] = "AppRequests"
     role: Label | None = None
     arms: ArmsIn
-    client: Annotated[str, Field(pattern=CLIENT)] | None = None
+    client: Annotated[str, CLIENT] | None = None
     rules: Annotated[
         tuple[RuleIn, ...], Field(min_length=1, max_length=10, strict=False), at_most(10)
     ] = (RuleIn(name="errors", bad="failed"),)
     gauges: Annotated[tuple[GaugeIn, ...], Field(max_length=5, strict=False), at_most(5)] = ()
     strata: Annotated[
-        tuple[Annotated[str, Field(pattern=STRATUM)], ...],
+        tuple[Annotated[str, STRATUM], ...],
         Field(max_length=3, strict=False),
         at_most(3),
     ] = ()
@@ -152,7 +185,7 @@ class EvidenceIn(Strict):
         if self.arms.stable == self.arms.canary:
             raise ValueError(f"arms: stable and canary are both {self.arms.stable!r}")
         if self.bin is not None and (self.bin % 1 or DAY_S % self.bin):
-            raise ValueError(f"bin: {self.bin:g} s is no whole number of seconds dividing a day")
+            raise ValueError("bin: whole seconds that divide a day are allowed")
         if self.ingestion_delay > MOST_OPEN_BINS * (self.bin or 60):
             raise ValueError(f"ingestion_delay: at most {MOST_OPEN_BINS} bins, take longer bins")
         _differ("rules", [rule.name for rule in self.rules])
@@ -198,4 +231,4 @@ def _rule_of(said: RuleIn) -> Rule:
 
 def _differ(field: str, names: list[str]) -> None:
     if len(set(names)) < len(names):
-        raise ValueError(f"{field}: names must differ, given {', '.join(names)}")
+        raise ValueError(f"{field}: names must differ")

@@ -8,21 +8,23 @@ Schema in docs/plan.schema.json is printed from these models.
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, Tag, model_validator
 
 from shared.core.model import AlertMatch, Gate, Outcome, Plan, Step
+from shared.core.words import duration
 from shared.evidenceplan import EvidenceIn, source_of
 from shared.shadowplan import ShadowIn, shadow_of
 from shared.written import (
     DAY_S,
-    PROFILE_ID,
     Label,
     LongLabel,
     Name,
     Percent,
+    ProfileId,
     Seconds,
     Strict,
     at_most,
+    by_kind,
 )
 
 
@@ -35,7 +37,7 @@ class BakeIn(Strict):
     @model_validator(mode="after")
     def _ordered(self) -> "BakeIn":
         if self.min > self.max:
-            raise ValueError(f"min ({self.min:g} s) must not exceed max ({self.max:g} s)")
+            raise ValueError(f"min: must not exceed max, which is {duration(self.max)}")
         return self
 
 
@@ -52,9 +54,24 @@ class StepIn(Strict):
 
     @model_validator(mode="after")
     def _sound(self) -> "StepIn":
-        if (self.percent == 0) is (self.shadow is None):
-            raise ValueError(f"shadow: is for a step at 0 %, and only for it, not {self.percent:g}")
+        if self.percent == 0 and self.shadow is None:
+            raise ValueError("shadow: must say how the canary is tried at 0 %")
+        if self.percent and self.shadow:
+            raise ValueError(f"shadow: is for a step at 0 %, not at {self.percent:g} %")
         return self
+
+
+def _step_kind(value: object) -> str | None:
+    if isinstance(value, dict | StepIn):
+        return "step"
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return "percent" if number else None
+
+
+type StepOrPercent = Annotated[
+    Annotated[Percent, Tag("percent")] | Annotated[StepIn, Tag("step")],
+    by_kind(_step_kind, "a percentage such as 5, or {percent: ...} is allowed"),
+]
 
 
 class AlertIn(Strict):
@@ -69,11 +86,11 @@ class PlanIn(Strict):
     """A plan as written. Only profile, endpoints, name, workspace and arms have no default."""
 
     name: Name
-    profile: Annotated[str, Field(pattern=PROFILE_ID)]
+    profile: ProfileId
     stable: Label
     canary: Label
     steps: Annotated[
-        tuple[Percent | StepIn, ...], Field(min_length=1, max_length=20, strict=False), at_most(20)
+        tuple[StepOrPercent, ...], Field(min_length=1, max_length=20, strict=False), at_most(20)
     ] = (1, 5, 10, 25, 50, 100)
     bake: BakeIn = BakeIn()
     evidence: EvidenceIn
@@ -93,8 +110,7 @@ class PlanIn(Strict):
         if len([percent for percent in percents if percent]) == 1:
             raise ValueError("steps: at 100 % nothing is left to compare with; put one before it")
         if percents != sorted(set(percents)) or percents[-1] != 100:  # noqa: PLR2004  # per cent
-            shown = ", ".join(f"{p:g}" for p in percents)
-            raise ValueError(f"steps: must rise and end at 100, given {shown}")
+            raise ValueError("steps: must rise and end at 100")
         if any(round(p * 10) != p * 10 for p in percents):
             raise ValueError("steps: percentages have at most one decimal")
         if self.stable.casefold() == self.canary.casefold():

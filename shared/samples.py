@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 from shared.core.bodies import Reply
 from shared.core.shadow import Request, Sample
 from shared.errors import RefusedError
-from shared.written import PROFILE_ID, LongLabel, Strict
+from shared.written import LongLabel, ProfileId, Strict
 
 MAX_REASONS = 5
 MAX_HEADERS = 200
@@ -80,7 +80,7 @@ class SampleIn(Strict):
 
     schema_: Annotated[Literal["linnet.sample/1"], Field(alias="schema")]
     id: Annotated[str, Field(min_length=1, max_length=200)]
-    profile: Annotated[str, Field(pattern=PROFILE_ID)]
+    profile: ProfileId
     at: Annotated[str, Field(max_length=40)]
     request: RequestIn
     response: ResponseIn

@@ -8,7 +8,7 @@ from shared.core.paths import parsed
 from shared.core.redact import Redaction, Values
 from shared.core.rules import Rules, Tolerance, Unordered, compiled
 from shared.core.shadow import Margins, Shadow
-from shared.written import Points, Seconds, Share, Strict
+from shared.written import Form, Points, Seconds, Share, Strict
 
 
 def _pattern(text: str) -> str:
@@ -18,7 +18,9 @@ def _pattern(text: str) -> str:
 
 type Pattern = Annotated[str, Field(max_length=500), AfterValidator(_pattern)]
 type Patterns = Annotated[tuple[Pattern, ...], Field(max_length=100, strict=False)]
-type HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+type HeaderName = Annotated[
+    str, Form(r"^[A-Za-z0-9-]{1,64}$", "a header's name of at most 64 letters, digits and hyphens")
+]
 type HeaderNames = Annotated[tuple[HeaderName, ...], Field(max_length=50, strict=False)]
 type Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 

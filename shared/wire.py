@@ -5,7 +5,6 @@ Every refusal names the field, what was given and what is allowed. Bodies are JS
 
 import hashlib
 import re
-import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,15 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from shared import refusal
 from shared.core.alerts import Spell
 from shared.core.events import AbortAsked, AlertFired, Event, HoldAsked, PromoteAsked, ResumeAsked
 from shared.core.model import AlertMatch, Plan
 from shared.errors import RefusedError
 from shared.planfile import PlanIn, plan_of
-from shared.written import Label, LongLabel, Name, Strict, Words, at_most
+from shared.written import LongLabel, Name, Strict, Who, Words, at_most
 
-MAX_REASONS = 20
-SHOWN_FIELD, SHOWN_MESSAGE, SHOWN_INPUT = 120, 200, 80
 # Of an alert's own words so much is kept on record; it is matched by all of them.
 KEPT_CHARS, KEPT_TARGETS = 500, 20
 # What an alert says of a longer ago is not believed: an unset .NET time is the year 1.
@@ -37,30 +35,12 @@ WINDOW = re.compile(
 WINDOWS = 2
 
 
-class Beginning(reprlib.Repr):
-    """Writes how a value begins: one of many thousand parts is not written out to be cut.
-
-    Of texts too only the beginning: what a secret ends with is nobody's business.
-    """
-
-    def repr_str(self, text: str, _level: int) -> str:
-        """How a text begins."""
-        return repr(text[:SHOWN_INPUT])
-
-    def repr_bytes(self, data: bytes, _level: int) -> str:
-        """How a body begins."""
-        return repr(data[:SHOWN_INPUT])
-
-
-SHOWN = Beginning(maxlevel=3, maxother=SHOWN_INPUT)
-
-
 class StartIn(Strict):
     """Start the rollout of a plan."""
 
     action: Literal["start"]
     plan: PlanIn
-    by: Label = "unknown"
+    by: Who = "unknown"
     reason: Words = ""
     dry_run: bool = False
 
@@ -70,7 +50,7 @@ class AskIn(Strict):
 
     action: Literal["hold", "resume", "abort"]
     rollout: Name
-    by: Label = "unknown"
+    by: Who = "unknown"
     reason: Words = ""
 
 
@@ -80,7 +60,7 @@ class PromoteIn(Strict):
     action: Literal["promote"]
     rollout: Name
     from_step: Annotated[int, Field(ge=1, le=20)]
-    by: Label = "unknown"
+    by: Who = "unknown"
     reason: Words = ""
 
 
@@ -118,7 +98,7 @@ def bound(body: bytes, limit: int) -> None:
 
 def read_command(body: bytes) -> Start | Ask:
     """A message of the commands queue. Raises RefusedError with every reason."""
-    said = _read(COMMANDS, body, "a command")
+    said = _unambiguous(COMMANDS, body, "a command")
     if isinstance(said, StartIn):
         return Start(plan_of(said.plan), said.by, said.reason, said.dry_run)
     if isinstance(said, PromoteIn):
@@ -135,7 +115,7 @@ def read_command(body: bytes) -> Start | Ask:
 
 def read_plan(body: bytes) -> Plan:
     """A plan alone, as JSON. Raises RefusedError with every reason."""
-    return plan_of(_read(TypeAdapter(PlanIn), body, "a plan"))
+    return plan_of(_unambiguous(TypeAdapter(PlanIn), body, "a plan"))
 
 
 class Essentials(BaseModel):
@@ -279,21 +259,17 @@ def _moment_s(text: str | None) -> float | None:
     return at_s if at_s > 0 else None
 
 
+def _unambiguous[T](adapter: TypeAdapter[T], body: bytes, what: str) -> T:
+    """Of a name that is given twice the last would win, whichever was meant."""
+    said = _read(adapter, body, what)
+    if ambiguous := refusal.twice(body):
+        raise RefusedError(f"not {what}: {ambiguous}")
+    return said
+
+
 def _read[T](adapter: TypeAdapter[T], body: bytes, what: str) -> T:
+    marked = body.removeprefix(b"\xef\xbb\xbf")
     try:
-        return adapter.validate_json(body.removeprefix(b"\xef\xbb\xbf"))
+        return adapter.validate_json(marked)
     except ValidationError as error:
-        reasons = [_reason(detail) for detail in error.errors()[:MAX_REASONS]]
-        raise RefusedError(f"not {what}: {'; '.join(reasons)}") from None
-
-
-def _reason(detail: Mapping[str, Any]) -> str:
-    field = _plain(".".join(str(part) for part in detail["loc"]) or "body", SHOWN_FIELD)
-    message = _plain(str(detail["msg"]).removeprefix("Value error, "), SHOWN_MESSAGE)
-    return f"{field}: {message} (given {_plain(SHOWN.repr(detail['input']), SHOWN_INPUT)})"
-
-
-def _plain(text: str, most: int) -> str:
-    """Words of a sender's as part of one line: cut, and without what could begin another."""
-    cut = text if len(text) <= most else f"{text[:most]}…"
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in cut)
+        raise RefusedError(f"not {what}: {refusal.reasons(error, marked)}") from None

@@ -163,7 +163,7 @@ async def test_what_linnet_would_refuse_is_not_posted(tmp_path: Path) -> None:
     for words in (("start", str(bad)), ("check", str(bad))):
         result = await linnet(*words)
         assert result.exit_code == 1
-        assert "must rise and end at 100, given 50, 5" in result.output
+        assert "must rise and end at 100 (given [50, 5])" in result.output
 
 
 @pytest.mark.parametrize("text", ["name: 2024-01-01", "a: [", "a: &a [*a]", "a: \xff"])
@@ -174,6 +174,39 @@ async def test_a_file_that_is_no_plan_is_said_so(tmp_path: Path, text: str) -> N
     for word in ("check", "start"):
         result = await linnet(word, str(bad))
         assert (result.exit_code, "is no plan" in result.output) == (1, True), result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: shop\nbake: {min: 5m, min: 6m}\n", "min is given twice"),
+        ("arms: {canary: 2026-11-24}\n", "2026-11-24 is no text to YAML, but a date"),
+    ],
+)
+async def test_what_yaml_would_change_silently_is_said(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    """Of two fields the last would win; a version that looks like a date would be one."""
+    bad = tmp_path / "plan.yaml"
+    bad.write_text(text)
+
+    result = await linnet("check", str(bad))
+
+    assert (result.exit_code, words in result.output) == (1, True), result.output
+
+
+async def test_a_plan_may_share_parts_as_yaml_can(tmp_path: Path) -> None:
+    """Merged fields are given once, by whoever gives them last."""
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        yaml.safe_dump(plan_document(bake=None)).replace(
+            "bake: null", "bake:\n  <<: &usual {min: 1m, max: 9m}\n  min: 2m"
+        )
+    )
+
+    result = await linnet("check", str(path))
+
+    assert "shop-2.4, 4 steps on" in result.output
 
 
 async def test_a_good_plan_is_said_to_be_good(plan_file: Path) -> None:

@@ -62,7 +62,7 @@ async def test_what_cannot_be_used_is_kept_with_its_reason_and_bytes(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"steps": [5, 1, 100]}, "must rise and end at 100, given 5, 1, 100"),
+        ({"steps": [5, 1, 100]}, "plan.steps: must rise and end at 100 (given [5, 1, 100])"),
         ({"steps": [5, 50]}, "must rise and end at 100"),
         ({"steps": [0.25, 100]}, "at most one decimal"),
         ({"steps": []}, "steps"),
@@ -91,7 +91,7 @@ async def test_a_bad_plan_is_refused_naming_the_field(
     [
         ({"bin": "1s", "ingestion_delay": "5m"}, "ingestion_delay: at most 120 bins"),
         ({"arms": {"column": "Foo.bar", "stable": "1", "canary": "2"}}, "column"),
-        ({"bin": "7s"}, "bin: 7 s is no whole number of seconds dividing a day"),
+        ({"bin": "7s"}, "plan.evidence.bin: whole seconds that divide a day are allowed"),
         ({"arms": {"column": "AppVersion", "stable": "1", "canary": "1"}}, "are both '1'"),
         ({"arms": {"column": "a b", "stable": "1", "canary": "2"}}, "column"),
         ({"risk": {"false_rollback": "0.01"}}, "a percentage with its sign"),

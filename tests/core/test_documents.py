@@ -138,7 +138,7 @@ def test_the_sample_that_is_shown_is_one_for_the_code_and_for_the_schema() -> No
 def test_a_schema_is_read_the_same_outside_of_python(name: str) -> None:
     """ECMAScript knows no flags within a pattern, and Azure no case in a resource's id."""
     text = (ROOT / "docs" / f"{name}.schema.json").read_text()
-    pattern = json.loads(text)["properties"]["profile"]["pattern"]
+    pattern = json.loads(text)["$defs"]["ProfileId"]["pattern"]
 
     assert "(?i" not in text
     assert re.search(pattern, shadow_sample().profile)
