@@ -64,13 +64,13 @@ def _share(attendance: Attendance, asked: float) -> Advice:
     where = f"{gets} where {100 * asked:.3g} % was asked for"
     if low < _MOST_RATIO and (high is None or high > _LEAST_RATIO):
         return Advice("share", off=False, sentence=where)
-    span = f"{low:g} to {high:g}" if high is not None else f"more than {low:g}"
+    span = words.times(None, low, high, " times what its weight would bring")
     why = (
-        "clients keep old DNS answers, or requests of one version reach no log"
+        "clients keep old DNS answers, or requests of the canary reach no log"
         if low < 1
-        else "a few large clients or name servers may all have drawn the canary"
+        else "a few large clients or name servers have drawn it, or requests of stable reach no log"
     )
-    return Advice("share", off=True, sentence=f"{where} ({span} of its share): {why}")
+    return Advice("share", off=True, sentence=f"{where} ({span}): {why}")
 
 
 def _crowd(rule: str, crowd: Crowd) -> Advice | None:

@@ -73,9 +73,9 @@ def compared(counts: Counts, often: str, unit: str) -> str:
     """Both arms' rates, and how much the canary's is larger."""
     if not counts.canary_events or not counts.stable_events:
         return arms(counts, unit)
-    canary = _counted(counts.canary_bad, counts.canary_events, f" of {unit}")
-    stable = _counted(counts.stable_bad, counts.stable_events)
-    return f"the canary fails {canary}, stable {stable}{f': {often}' if often else ''}"
+    canary = _counted(counts.canary_bad, counts.canary_events, f" of the canary's {unit}")
+    stable = _counted(counts.stable_bad, counts.stable_events, " of stable's")
+    return f"bad are {canary} and {stable}{f': {often}' if often else ''}"
 
 
 def of_needed(evidence: float | None, needed: float) -> str:
@@ -97,7 +97,7 @@ def rare(tolerance: float, next_share: float, unit: str) -> str:
 
 def blind(reason: str) -> str:
     """What is needed cannot be seen."""
-    return f"blind, neither good nor bad: {reason}"
+    return f"neither good nor bad can be said now: {reason}"
 
 
 def dead(rule: str, counts: Counts, unit: str) -> str:
@@ -165,5 +165,5 @@ def no_objective(rule: str) -> str:
     return f"{rule}: at 100 % without a frozen objective there is nothing to compare with"
 
 
-def _counted(bad: float, events: float, of_what: str = "") -> str:
-    return f"{percent(bad / events)}{of_what} ({bad:.0f} of {events:.0f})"
+def _counted(bad: float, events: float, of_whose: str) -> str:
+    return f"{percent(bad / events)}{of_whose} ({bad:.0f} of {events:.0f})"

@@ -127,7 +127,7 @@ def test_a_blind_verdict_without_rules_is_a_sentence() -> None:
     """There is no table to print."""
     lines = printed(judge.weigh({}, step(), RISK, blind="telemetry is late"))
 
-    assert lines[1] == "blind: blind, neither good nor bad: telemetry is late"
+    assert lines[1] == "blind: neither good nor bad can be said now: telemetry is late"
 
 
 def test_a_rollout_without_a_verdict_has_its_sentence_and_history() -> None:

@@ -75,8 +75,8 @@ async def test_one_field_wrong_in_two_of_a_hundred_answers_never_meets_a_user(
     rollout = await town.rollout()
     assert rollout.phase is Phase.RETREATING
     assert rollout.samples <= 1500
-    assert rollout.sentence.startswith("mismatch: the canary fails 2.0 % of samples ")
-    assert ", stable 0.0 % (0 of " in rollout.sentence
+    assert rollout.sentence.startswith("mismatch: bad are 2.0 % of the canary's samples ")
+    assert " and 0.0 % of stable's (0 of " in rollout.sentence
     assert "most at $.price (value: canary in 2.0 %, stable in 0.0 %" in rollout.sentence
     await town.reach(Phase.REVERTED)
     assert town.world.traffic.journal == []
@@ -91,7 +91,7 @@ async def test_a_canary_that_does_not_answer_is_unreachable_and_not_wrong(town: 
 
     rollout = await town.rollout()
     assert rollout.phase is Phase.RETREATING
-    assert rollout.sentence.startswith("unreachable: the canary fails ")
+    assert rollout.sentence.startswith("unreachable: bad are ")
     seen = await town.world.store.tally("shop-2.4")
     assert (seen.unreachable, seen.different) == (seen.samples, 0)
     assert town.world.traffic.journal == []
@@ -106,7 +106,7 @@ async def test_a_canary_that_takes_twice_as_long_is_slower(town: DarkTown) -> No
 
     rollout = await town.rollout()
     assert rollout.phase is Phase.RETREATING
-    assert rollout.sentence.startswith("slower: the canary fails 100.0 % of samples ")
+    assert rollout.sentence.startswith("slower: bad are 100.0 % of the canary's samples ")
     assert "most at" not in rollout.sentence
 
 

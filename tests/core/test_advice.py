@@ -54,8 +54,8 @@ def test_a_canary_that_gets_far_less_than_asked_for_is_told_of() -> None:
     off, sentence = walk.advice()["share"]
     assert off
     assert sentence == (
-        "the canary gets 2.1 % of the requests where 10 % was asked for (0.1 to 0.4 of its share): "
-        "clients keep old DNS answers, or requests of one version reach no log"
+        "the canary gets 2.1 % of the requests where 10 % was asked for (0.1 to 0.4 times what its "
+        "weight would bring): clients keep old DNS answers, or requests of the canary reach no log"
     )
     assert walk.phase is Phase.BAKING
 
@@ -66,8 +66,8 @@ def test_a_canary_that_gets_far_more_than_asked_for_is_told_of() -> None:
     walk.looks(30)
     off, sentence = walk.advice()["share"]
     assert off
-    assert "gets 30.0 % of the requests where 10 % was asked for (3 to 6 of" in sentence
-    assert "may all have drawn the canary" in sentence
+    assert "gets 30.0 % of the requests where 10 % was asked for (3 to 6 times what" in sentence
+    assert "have drawn it, or requests of stable reach no log" in sentence
 
 
 def test_a_silent_canary_counts_as_no_request_at_all() -> None:

@@ -13,6 +13,7 @@ from shared.core.telemetry import Answer, ArmBin, BinSeen, Sight, Standard
 from tests.given import profile, saw, step
 from tests.told import MINUTE_S, Told, minutes, minutes_plan
 
+BLIND = "neither good nor bad can be said now"
 SOURCE = replace(minutes_plan().source, client="UserId")
 LONG = minutes_plan(steps=(step(10, min_s=36_000, max_s=72_000), step(100)), source=SOURCE)
 
@@ -49,7 +50,7 @@ def counts(walk: Told) -> Counts:
 def test_clients_are_the_events(weights: tuple[float, float]) -> None:
     """Nine hundred of stable and a hundred of the canary a minute, whatever the rows."""
     walk = walked(weights)
-    assert "blind" not in walk.rollout.sentence
+    assert BLIND not in walk.rollout.sentence
     bins = counts(walk).stable_events / 900
     assert bins >= 5
     assert counts(walk) == Counts(900 * bins, 0, 100 * bins, 0)
@@ -66,7 +67,7 @@ def test_arms_sampled_differently_are_no_evidence_for_a_pass(
     walk.bend = seen(weights)
     said = walk.look()
     assert said == (
-        f"blind, neither good nor bad: clients cannot be compared: a row stands for {weights[0]:g} "
+        f"{BLIND}: clients cannot be compared: a row stands for {weights[0]:g} "
         f"requests of stable and {weights[1]:g} of the canary, and a coarser sample shows fewer "
         "clients as bad; sample both versions alike, or leave evidence.client out"
     )
@@ -136,7 +137,7 @@ def test_when_too_few_clients_are_left_a_step_is_blind_and_no_longer_passes() ->
     walk.looks(7)
     assert walk.phase is Phase.BAKING
     assert walk.rollout.sentence == (
-        "blind, neither good nor bad: clients are used up: 40 in the newest block were not bad "
+        f"{BLIND}: clients are used up: 40 in the newest block were not bad "
         "in this step before, where 1000 were in its fullest; leave evidence.client out, or bake "
         "shorter"
     )
@@ -183,13 +184,13 @@ def test_blocks_of_the_step_below_are_counted_in_clients_while_weights_shift_to_
 def test_when_sampling_is_put_right_the_window_moves_on() -> None:
     """Whole looks of bins that can never be compared are passed by, so sight comes back."""
     walk = walked((1, 10), looks=300)
-    assert "blind" in walk.rollout.sentence
+    assert BLIND in walk.rollout.sentence
     assert walk.phase is Phase.BAKING
 
     walk.bend = seen((1, 1))
     walk.looks(60)
 
-    assert "blind" not in walk.rollout.sentence
+    assert BLIND not in walk.rollout.sentence
     assert read_up_to(walk.rollout) == bin_at(walk.now_s - 300, MINUTE_S)
 
 

@@ -120,7 +120,7 @@ def test_a_release_that_turns_bad_late_is_found_by_its_step() -> None:
     late = judge.gather(late, ((60 + i, Counts(3000, 30, 3000, 90)) for i in range(9)))
     verdict, _ = one(late)
     assert verdict.kind is Kind.FAIL
-    assert "the canary fails 3.0 % of requests in this step (810 of 27000)" in verdict.sentence
+    assert "bad are 3.0 % of the canary's requests in this step (810 of 27000)" in verdict.sentence
 
 
 def test_a_dead_canary_fails_after_two_bins_in_a_row() -> None:

@@ -114,7 +114,8 @@ def test_harm_fails_and_says_why() -> None:
     assert verdict.kind is Kind.FAIL
     assert verdict.worse >= verdict.needed == math.log(100)
     assert verdict.sentence == (
-        "errors: the canary fails 5.0 % of requests (180 of 3600), stable 1.0 % (324 of 32400): "
+        "errors: bad are 5.0 % of the canary's requests (180 of 3600) and 1.0 % of stable's "
+        "(324 of 32400): "
         "5.0 times as often (3 to 10); evidence that it is worse 12.7 of 4.6 needed"
     )
     assert shown.ratio_low > 1
@@ -149,7 +150,7 @@ def test_fail_beats_blind_and_blind_beats_pass() -> None:
     assert one(seen([HARM] * 6), blind="telemetry is late")[0].kind is Kind.FAIL
     verdict = one(seen([QUIET] * 9), blind="telemetry is late")[0]
     assert verdict.kind is Kind.BLIND
-    assert verdict.sentence == "blind, neither good nor bad: telemetry is late"
+    assert verdict.sentence == "neither good nor bad can be said now: telemetry is late"
 
 
 def test_without_rules_the_judge_is_blind() -> None:
@@ -164,7 +165,7 @@ def test_no_pass_is_drawn_while_none_can_be() -> None:
     assert verdict.kind is Kind.UNSURE
     assert shown.margin is None
     assert verdict.sentence.startswith(
-        "errors: only watching, the canary fails 1.0 % of requests (270 of 27000), stable "
+        "errors: only watching, bad are 1.0 % of the canary's requests (270 of 27000) and "
     )
     assert one(seen([HARM] * 6), step(next_share=None))[0].kind is Kind.FAIL
 
@@ -225,7 +226,10 @@ def test_at_100_percent_the_comparison_before_may_still_fail_the_canary() -> Non
     evidence = judge.gather(judge.start_step(before, 6, 0.5), [(6, Counts(0, 0, 6000, 60))])
     verdict, _ = one(evidence, step(final=True, unit_before="client visits"))
     assert verdict.kind is Kind.FAIL
-    assert "the canary fails 5.0 % of client visits (180 of 3600), stable 1.0 %" in verdict.sentence
+    assert (
+        "bad are 5.0 % of the canary's client visits (180 of 3600) and 1.0 % of stable's"
+        in verdict.sentence
+    )
 
 
 def test_at_100_percent_a_young_or_doubtful_step_is_unsure() -> None:

@@ -47,7 +47,10 @@ def test_a_ratio_that_is_not_that_of_the_rates_does_not_look_like_it() -> None:
     """Most of the canary's requests came when everything failed less."""
     bins = [Counts(9900, 297, 100, 3)] * 60 + [Counts(5000, 25, 5000, 45)] * 60
     sentence = one(seen(bins))[0].sentence
-    assert "the canary fails 0.94 % of requests (2880 of 306000), stable 2.2 % " in sentence
+    assert (
+        "bad are 0.94 % of the canary's requests (2880 of 306000) and 2.2 % of stable's "
+        in sentence
+    )
     assert ": block by block 1.5 times as often (" in sentence
 
 
@@ -106,8 +109,8 @@ def test_a_late_regression_is_told_with_the_numbers_of_its_step() -> None:
     late = judge.gather(late, ((60 + i, Counts(3000, 30, 3000, 90)) for i in range(9)))
     verdict, shown = one(late)
     assert verdict.sentence.startswith(
-        "errors: the canary fails 3.0 % of requests in this step (810 of 27000), "
-        "stable 1.0 % (270 of 27000): 3.0 times as often (2 to 4.5); "
+        "errors: bad are 3.0 % of the canary's requests in this step (810 of 27000) and "
+        "1.0 % of stable's (270 of 27000): 3.0 times as often (2 to 4.5); "
     )
     assert (shown.ratio or 0) < 3
 

@@ -37,7 +37,7 @@ def test_a_canary_that_crashed_before_it_could_report_is_not_promoted_on_old_mer
 
     assert (walk.phase, walk.rollout.step) == (Phase.BAKING, 0)
     assert walk.rollout.sentence == (
-        "blind, neither good nor bad: no request of the canary for 3540 s, "
+        "neither good nor bad can be said now: no request of the canary for 3540 s, "
         "where 32400 were expected"
     )
 

@@ -136,7 +136,7 @@ def test_a_wrong_answer_leads_back_and_its_place_is_named() -> None:
     walk.looks()
 
     assert walk.phase is Phase.RETREATING
-    assert walk.rollout.sentence.startswith("mismatch: the canary fails 20.0 % of samples ")
+    assert walk.rollout.sentence.startswith("mismatch: bad are 20.0 % of the canary's samples ")
     assert "; most at $.price (value: canary in 20.0 %, stable in 0.0 %" in walk.rollout.sentence
 
 
@@ -239,7 +239,9 @@ def test_without_new_samples_it_is_blind_and_after_its_patience_held(
     walk.looks()
 
     assert walk.phase is Phase.HELD
-    assert walk.rollout.sentence.startswith("Blind for 30 s: blind, neither good nor bad: ")
+    assert walk.rollout.sentence.startswith(
+        "Blind for 30 s: neither good nor bad can be said now: "
+    )
     assert words in walk.rollout.sentence
 
 
