@@ -73,7 +73,7 @@ def standardised(found: Json) -> Iterator[str]:
         if count is None:
             yield f"{name}: strata by {columns} foretell nothing, exposures count as they are"
         else:
-            yield f"{name}: exposures standardised by {columns} ({count} strata)"
+            yield f"{name}: weighed by {columns} ({count} strata), as stable's past foretold"
 
 
 def history(rows: Sequence[Json]) -> Table:

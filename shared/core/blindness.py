@@ -69,7 +69,9 @@ def _late(plan: Plan, rollout: Rollout, at_s: float) -> str:
     if age_s <= patience_s:
         return ""
     if rollout.last_row_s is None:
-        return f"telemetry is absent: no row of either version since the start ({age_s:.0f} s)"
+        arms = f"{plan.source.arms.stable!r} or {plan.source.arms.canary!r}"
+        neither = f"no row with {plan.source.where(arms)} since the start ({age_s:.0f} s)"
+        return f"telemetry is absent: {neither}"
     newest = f"the newest row is {age_s:.0f} s old"
     return f"telemetry is late: {newest}, {patience_s:.0f} s are allowed"
 

@@ -136,7 +136,7 @@ def _evidence_problems(plan: Plan, ticked: Ticked) -> list[str]:
     if not any(seen.stable for seen in answer.bins):
         arms = plan.source.arms
         nothing = (
-            f"telemetry shows no request with {arms.column} = {arms.stable!r} "
+            f"telemetry shows no request with {plan.source.where(repr(arms.stable))} "
             f"in the last {plan.source.lookback_s:.0f} s: there is nothing to compare with"
         )
         bare = f"; {100 * answer.unlabelled:.0f} % of the rows carry no {arms.column}"

@@ -157,7 +157,12 @@ def trouble_or_drift(plan: Plan, rollout: Rollout, event: Ticked) -> str:
 
 
 def sick_stable(plan: Plan, rollout: Rollout) -> str:
-    """Why stable is no yardstick now: it is itself much worse than before the start."""
+    """Why stable is no yardstick now: it is itself much worse than before the start.
+
+    At 100 % it is none, and the few whom old DNS answers still lead there say nothing of it.
+    """
+    if questions.is_final(rollout):
+        return ""
     before, risk = _past_in_blocks(plan, rollout), plan.source.risk
     once = plan.source.client is not None
     for name, evidence in (rollout.evidence or {}).items():

@@ -81,6 +81,11 @@ class Source:
     gauges: tuple[Gauge, ...] = ()
     strata: tuple[str, ...] = ()
 
+    def where(self, versions: str) -> str:
+        """What rows are looked for, for people: a column's value, and the service if it is told."""
+        of_role = f" and AppRoleName = {self.role!r}" if self.role else ""
+        return f"{self.arms.column} = {versions}{of_role}"
+
 
 @dataclass(frozen=True, slots=True)
 class ArmBin:

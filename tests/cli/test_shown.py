@@ -76,7 +76,7 @@ def test_it_is_said_how_exposures_are_standardised() -> None:
     lines = printed(strata=["ClientCity", "Name"], standardised={"errors": 5, "slow": None})
 
     assert lines[1:3] == [
-        "errors: exposures standardised by ClientCity, Name (5 strata)",
+        "errors: weighed by ClientCity, Name (5 strata), as stable's past foretold",
         "slow: strata by ClientCity, Name foretell nothing, exposures count as they are",
     ]
     assert not [line for line in printed() if "strata" in line]

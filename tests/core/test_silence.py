@@ -155,6 +155,29 @@ def test_at_100_per_cent_a_canary_behind_the_last_requests_of_stable_is_silent()
     assert "no request of the canary for 1200 s" in walk.rollout.sentence
 
 
+def test_at_100_per_cent_the_last_requests_of_stable_hold_nothing() -> None:
+    """It may be taken down by then: whoever still reaches it fails, and nothing is compared."""
+    plan = minutes_plan(steps=(step(50), step(100, min_s=3600, max_s=36_000)))
+    walk = minutes(plan=plan).bake(2)
+    left = ArmBin(60, 60, (60.0,), (60,))
+    walk.bend = lambda answer: replace(
+        answer, bins=tuple(replace(seen, stable=left) for seen in answer.bins)
+    )
+    walk.looks(20)
+    assert (walk.phase, walk.rollout.step) == (Phase.BAKING, 1)
+
+
+def test_where_no_row_came_ever_it_is_said_what_was_looked_for() -> None:
+    """A misspelt role is seen in the sentence."""
+    plan = minutes_plan(source=replace(LONG.source, role="shopp"))
+    walk = minutes(plan=plan).bake()
+    walk.rollout = replace(walk.rollout, last_row_s=None)
+    walk.bend = empty
+    walk.looks(30)
+    told = "no row with AppVersion = '2.3.9' or '2.4.0' and AppRoleName = 'shopp' since the start"
+    assert told in walk.rollout.sentence
+
+
 def test_a_canary_that_a_person_took_off_is_not_missed() -> None:
     """Held, and somebody gave all traffic back to stable: nothing of the canary is expected."""
     walk = minutes(plan=LONG).bake()
@@ -215,7 +238,7 @@ def test_a_quiet_service_passes_although_its_looks_are_often_empty() -> None:
     walk.bake()
     for _ in range(500):
         if walk.phase is Phase.BAKING:
-            assert "blind" not in walk.look()
+            assert "neither good nor bad" not in walk.look()
     assert walk.phase is Phase.SHIFTING
     assert (shown[-1], False in shown) == (True, True)
 

@@ -74,7 +74,7 @@ async def test_without_a_token_nothing_moves_and_with_one_the_evidence_decides(
         assert (blind.phase, it.share) == (Phase.BAKING, 0.2)
         assert blind.verdict is not None
         assert blind.verdict.kind is judge.Kind.BLIND
-        assert "blind" in blind.sentence
+        assert "neither good nor bad" in blind.sentence
         assert "no token could be had" in blind.sentence
 
         where.azure.faults.clear()
