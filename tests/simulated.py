@@ -25,10 +25,10 @@ class World:
     `thetas`: the truth of each step; `looks` a step, each with so many new bins; `requests` a
     bin, the canary's `share` of them; bad events a bin: `clusters` of `size` on average, each in
     one arm; `kept`: what sampling leaves of an arm's rows, of failures only unless `exempt`,
-    `varied` from bin to bin by a sampler that adapts, `halved` only of every other request, the
-    rest being kept whole (two instances, a burst); `late`: the canary's failures show so many
-    bins after all else. Events count from step `counted_from` on; a rollout ends with a fail or
-    with its last step.
+    `varied` from bin to bin by a sampler that adapts, in `halved` arms only of every other
+    request, the rest being kept whole (two instances, a burst); `late`: the canary's failures
+    show so many bins after all else. Events count from step `counted_from` on; a rollout ends
+    with a fail or with its last step.
     """
 
     event: Kind
@@ -48,7 +48,7 @@ class World:
     kept: tuple[float, float] = (1.0, 1.0)
     exempt: bool = False
     varied: bool = False
-    halved: bool = False
+    halved: tuple[bool, bool] = (False, False)
     late: int = 0
     risk: Risk = field(default_factory=Risk)
 
@@ -134,8 +134,8 @@ def drawn(world: World, theta: float, first: int, dice: Random) -> Iterator[BinS
             bad[dice.random() < canary / (canary + stable)] += size_of_one(world, dice)
         yield BinSeen(
             index,
-            arm(world, round(world.requests * stable), bad[0], world.kept[0], dice),
-            arm(world, round(world.requests * world.share), bad[1], world.kept[1], dice),
+            arm(world, round(world.requests * stable), bad[0], 0, dice),
+            arm(world, round(world.requests * world.share), bad[1], 1, dice),
         )
 
 
@@ -144,13 +144,17 @@ def size_of_one(world: World, dice: Random) -> int:
     return 1 if world.size == 1 else max(1, round(dice.expovariate(1 / world.size)))
 
 
-def arm(world: World, served: int, bad: int, kept: float, dice: Random) -> ArmBin:
-    """One arm's rows: each stands for 1 / kept items, but for exempt failures."""
+def arm(world: World, served: int, bad: int, number: int, dice: Random) -> ArmBin:
+    """The rows of an arm: each stands for 1 / kept items, but for exempt failures."""
+    kept, halved = world.kept[number], world.halved[number]
     if world.varied and kept < 1:
         kept = 1 / dice.choice((1, 2, 5, 10, 20))
     if world.exempt:
-        return ArmBin(served, bad + round(kept * (served - bad)), (float(bad),), (bad,))
-    whole = dice.binomialvariate(bad, 0.5) if world.halved else 0
-    rows = dice.binomialvariate(bad - whole, kept)
-    share_kept = (1 + kept) / 2 if world.halved else kept
-    return ArmBin(served, round(share_kept * served), (whole + rows / kept,), (whole + rows,))
+        rows, squares = bad + round(kept * (served - bad)), bad + (served - bad) / kept
+        return ArmBin(served, rows, (float(bad),), (bad,), squares=squares)
+    whole = dice.binomialvariate(bad, 0.5) if halved else 0
+    bad_rows = dice.binomialvariate(bad - whole, kept)
+    halves = (1.0, kept) if halved else (kept, kept)
+    rows, squares = round(sum(halves) * served / 2), sum(served / 2 / each for each in halves)
+    told = (whole + bad_rows / kept,), (whole + bad_rows,)
+    return ArmBin(served, rows, *told, squares=squares)

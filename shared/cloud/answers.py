@@ -19,6 +19,8 @@ _VERSIONS = (kql.STABLE, kql.CANARY)
 
 # Beyond this a double counts in twos.
 _MOST = 2**53
+# Sums of doubles depend on their order by less than this share.
+_ROUNDED = 1e-6
 
 type Bins = dict[int, dict[str, ArmBin]]
 
@@ -163,7 +165,10 @@ def _arm_bin(question: Question, row: Row) -> ArmBin:
         clients=none,
         bad_clients=none,
         exposed=tuple(float(n) for n in none) or _exposed(question, row),
+        squares=amount(row["squares"], most=_MOST**2),
     )
+    if found.squares * found.rows < found.items**2 * (1 - _ROUNDED):
+        raise ValueError("rows cannot stand for so many requests and for so few squared")
     if any(bad > found.items for bad in found.bad) or any(n > found.rows for n in found.bad_rows):
         raise ValueError("more bad requests than requests")
     return found
@@ -208,11 +213,11 @@ def _told(value: object) -> float | None:
     return amount(value)
 
 
-def amount(value: object) -> float:
+def amount(value: object, most: float = _MOST) -> float:
     """A number of things, not negative. Raises TypeError or ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is not a number")
-    if not 0 <= value <= _MOST:
+    if not 0 <= value <= most:
         raise ValueError(f"{value!r} is not an amount")
     return float(value)
 

@@ -63,8 +63,9 @@ def quantiles(question: Question) -> list[tuple[int, Rule]]:
 
 
 def _bins(question: Question, number: int) -> str:
-    counted = ["items = sum(ItemCount)", "row_count = count()"]
-    shown = ["items = toreal(items)", "row_count"]
+    squares = "squares = sum(toreal(ItemCount) * ItemCount)"
+    counted = ["items = sum(ItemCount)", "row_count = count()", squares]
+    shown = ["items = toreal(items)", "row_count", "squares"]
     by_stratum = "" if question.source.client else _weighed(question)
     numbers = range(len(question.rules))
     if by_stratum:

@@ -12,7 +12,7 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 
 from shared.core.evidence import Counts
@@ -22,17 +22,20 @@ from shared.core.telemetry import ArmBin, BinSeen, Rule
 # rest. More, and a version whose failures escape the sampling looks guilty before it is found out;
 # less, and a few rows that happen to be light are taken for exempt.
 _LENT = 2.0
-# How much the versions' thinning is taken to vary from one to the other; the more it varies by
-# chance within a version, the more rows it takes to believe that they are unlike.
+# How much the versions' thinning is taken to vary from one to the other; the more unevenly rows
+# weigh, the more bad ones it takes to believe that they are unlike.
 _UNLIKE = 0.1
+# Where stable's failures escape the sampling a canary's may have begun not to: so far it is doubted
+# before its own tell. More, and good canaries of such services pass late.
+_DOUBT = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class BadWeight:
     """What one arm's bad rows so far stood for: `items` in all.
 
-    `usual` is what as many average rows of the same bins stood for; `spread` how unevenly the bins
-    had it, in squared requests.
+    `usual` is what as many average rows of the same bins stood for; `spread` the variance of that,
+    in squared requests, were they drawn like the bins' other rows.
     """
 
     rows: float = 0.0
@@ -58,7 +61,7 @@ def counted(
             seen.index,
             Counts(
                 *exposure(seen.stable, rule_number, stable, canary),
-                *exposure(seen.canary, rule_number, canary, stable),
+                *exposure(seen.canary, rule_number, canary, stable, _DOUBT),
                 requests=_requests(seen, rule_number),
             ),
         )
@@ -70,9 +73,12 @@ def learnt(bins: Iterable[BinSeen], rule_number: int, known: BadWeights) -> BadW
 
 
 def exposure(
-    arm: ArmBin | None, rule_number: int, own: BadWeight, other: BadWeight
+    arm: ArmBin | None, rule_number: int, own: BadWeight, other: BadWeight, doubt: float = 0.0
 ) -> tuple[float, float]:
-    """Events and bad ones of one arm in one bin; `own` and `other` arm's bad rows up to it."""
+    """Events and bad ones of one arm in one bin; `own` and `other` arm's bad rows up to it.
+
+    `doubt` is the chance (0..1) that sampling thins this arm's bad rows although not the other's.
+    """
     if arm is None:
         return 0.0, 0.0
     exposed = arm.exposed[rule_number] if arm.exposed else None
@@ -81,7 +87,7 @@ def exposure(
         return active, arm.bad_clients[rule_number]
     items = arm.items if exposed is None else exposed
     bad = arm.bad_rows[rule_number]
-    weight = 1.0 + _thinning(own, other) * (mean_weight(arm) - 1.0)
+    weight = 1.0 + _thinning(own, other, doubt) * (mean_weight(arm) - 1.0)
     if bad:  # what is known may be of another time: never more bad events than events
         weight = min(weight, max(1.0, arm.items / bad))
     return items / weight, bad
@@ -141,16 +147,29 @@ def _after(known: BadWeights, seen: BinSeen, rule_number: int) -> BadWeights:
 def _added(known: BadWeight, arm: ArmBin | None, rule_number: int) -> BadWeight:
     if arm is None or not arm.bad_rows[rule_number]:
         return known
-    rows, items = arm.bad_rows[rule_number], arm.bad[rule_number]
-    usual = rows * mean_weight(arm)
-    sofar = replace(
-        known, rows=known.rows + rows, items=known.items + items, usual=known.usual + usual
+    rows = arm.bad_rows[rule_number]
+    return BadWeight(
+        rows=known.rows + rows,
+        items=known.items + arm.bad[rule_number],
+        usual=known.usual + rows * mean_weight(arm),
+        spread=known.spread + rows * _unevenness(arm, rule_number),
     )
-    odd = items - rows - _share(sofar, _LENT, 1.0) * (usual - rows)
-    return replace(sofar, spread=known.spread + odd * odd)
 
 
-def _thinning(own: BadWeight, other: BadWeight) -> float:
+def _unevenness(arm: ArmBin, rule_number: int) -> float:
+    """The variance of what a row of this bin stands for, but for the bad ones, in requests squared.
+
+    Of the bad ones no more is known than what they stand for in all: as if they were alike.
+    """
+    bad_rows, bad = arm.bad_rows[rule_number], arm.bad[rule_number]
+    others = arm.rows - bad_rows
+    if others <= 0:
+        return 0.0
+    mean = (arm.items - bad) / others
+    return max(0.0, (arm.squares - bad * bad / bad_rows) / others - mean * mean)
+
+
+def _thinning(own: BadWeight, other: BadWeight, doubt: float) -> float:
     """How far sampling thins this arm's bad rows: 1 like all its rows, 0 not at all.
 
     What the rows of both arms say together is where it starts from, and the arm's own rows move it.
@@ -163,7 +182,8 @@ def _thinning(own: BadWeight, other: BadWeight) -> float:
     )
     lost = both.usual - both.rows
     strength = _LENT + (both.spread / lost / _UNLIKE if lost else 0.0)
-    return _share(own, strength, _share(both, strength, 1.0))
+    alike = _share(both, strength, 1.0)
+    return _share(own, strength, alike + doubt * max(0.0, 1.0 - alike))
 
 
 def _share(seen: BadWeight, strength: float, expected: float) -> float:

@@ -91,7 +91,8 @@ class Source:
 class ArmBin:
     """One arm in one bin; tuples have one number per rule of the question.
 
-    `items` are requests, `rows` what sampling kept of them. Where clients are counted, `clients`
+    `items` are requests, `rows` what sampling kept of them, `squares` the sum of what a row stands
+    for, squared (0 where nobody knows). Where clients are counted, `clients`
     were active in the bin and not bad before it in this step, `bad_clients` of them are bad here.
     `exposed` are the requests or clients, each counted as its stratum weighs, or its strata do on
     average; empty without strata.
@@ -104,6 +105,7 @@ class ArmBin:
     clients: tuple[int, ...] = ()
     bad_clients: tuple[int, ...] = ()
     exposed: tuple[float, ...] = ()
+    squares: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

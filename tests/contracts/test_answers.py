@@ -20,6 +20,7 @@ ROWS: dict[str, dict[str, object]] = {
         "bin_start": FIRST_BIN * 60,
         "items": 20.0,
         "row_count": 4,
+        "squares": 400.0,
         "bad_0": 10.0,
         "bad_rows_0": 2,
         "bad_1": 0.0,
@@ -84,7 +85,7 @@ async def test_the_good_rows_are_good() -> None:
     """The rows that the next tests spoil are taken as they are."""
     answer = await ask_odd()
     assert answer.sight is Sight.SEEN
-    assert answer.bins[0].stable == ArmBin(20, 4, (10, 0), (2, 0), (3, 3), (1, 0))
+    assert answer.bins[0].stable == ArmBin(20, 4, (10, 0), (2, 0), (3, 3), (1, 0), squares=400)
     assert answer.newest_of == (T0.timestamp(), None)
     assert (answer.lag_s, answer.keyless) == (3.5, 0.25)
     assert answer.quantiles_ms == {"p95": 250}
@@ -98,6 +99,9 @@ async def test_the_good_rows_are_good() -> None:
         ("bins", {"items": None}),
         ("bins", {"items": -1.0}),
         ("bins", {"row_count": 1.5}),
+        ("bins", {"squares": None}),
+        ("bins", {"squares": 99.9}),
+        ("bins", {"squares": 1e33}),
         ("bins", {"arm": "Stable"}),
         ("bins", {"arm": "unlabelled"}),
         ("bins", {"arm": "canary"}),

@@ -271,7 +271,7 @@ def columns(asked: Sequence[Question]) -> dict[str, str]:
     found: dict[str, str] = {"question": "long", "part": "string", "arm": "string"}
     for one in asked:
         numbers = range(len(one.rules))
-        found |= {"bin_start": "long", "items": "real", "row_count": "long"}
+        found |= {"bin_start": "long", "items": "real", "row_count": "long", "squares": "real"}
         for n in numbers:
             found |= {f"bad_{n}": "real", f"bad_rows_{n}": "long"}
         found |= {"newest": "datetime", "lag_s": "real", "bad_lag_s": "real"}

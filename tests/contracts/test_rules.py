@@ -43,7 +43,9 @@ async def test_result_codes_match_as_a_whole(azure: LocalAzure, world: AzureWorl
     rows = [request(n, ResultCode=code, ItemCount=n + 1) for n, code in enumerate(codes)]
     answer = await told(azure, world, rows, question(SERVER, MANY))
     assert by_bin(answer) == {
-        ("stable", 0): ArmBin(66, 11, bad=(2 + 3, 2 + 3 + 4 + 6 + 7 + 8 + 9), bad_rows=(2, 7))
+        ("stable", 0): ArmBin(
+            66, 11, bad=(2 + 3, 2 + 3 + 4 + 6 + 7 + 8 + 9), bad_rows=(2, 7), squares=506
+        )
     }
 
 
@@ -51,7 +53,7 @@ async def test_a_limit_is_exceeded_and_not_met(azure: LocalAzure, world: AzureWo
     """A request that took exactly the limit is a good one."""
     rows = [request(1, DurationMs=ms, ItemCount=5) for ms in (799.9, 800.0, 800.1)]
     answer = await told(azure, world, rows, question(Rule("slow", slower_than_ms=800)))
-    assert by_bin(answer) == {("stable", 0): ArmBin(15, 3, bad=(5,), bad_rows=(1,))}
+    assert by_bin(answer) == {("stable", 0): ArmBin(15, 3, bad=(5,), bad_rows=(1,), squares=75)}
 
 
 async def test_a_quantile_is_stables_own_and_nothing_is_bad_yet(
@@ -63,7 +65,7 @@ async def test_a_quantile_is_stables_own_and_nothing_is_bad_yet(
     p50 = Rule("p50", slower_than_quantile=0.5)
     answer = await told(azure, world, rows, question(P95, Rule("errors"), p50))
     assert dict(answer.quantiles_ms or {}) == pytest.approx({"p95": 95, "p50": 50}, abs=1)
-    assert by_bin(answer)["stable", 0] == ArmBin(100, 100, (0, 0, 0), (0, 0, 0))
+    assert by_bin(answer)["stable", 0] == ArmBin(100, 100, (0, 0, 0), (0, 0, 0), squares=100)
 
 
 async def test_a_frozen_quantile_is_a_limit_like_any_other(
@@ -74,8 +76,8 @@ async def test_a_frozen_quantile_is_a_limit_like_any_other(
     answer = await told(azure, world, rows, question(P95, thresholds_ms={"p95": 95.0}))
     assert answer.quantiles_ms is None
     assert by_bin(answer) == {
-        ("stable", 0): ArmBin(2, 2, bad=(1,), bad_rows=(1,)),
-        ("canary", 0): ArmBin(2, 2, bad=(1,), bad_rows=(1,)),
+        ("stable", 0): ArmBin(2, 2, bad=(1,), bad_rows=(1,), squares=2),
+        ("canary", 0): ArmBin(2, 2, bad=(1,), bad_rows=(1,), squares=2),
     }
 
 
@@ -83,7 +85,7 @@ async def test_without_stable_there_is_no_quantile(azure: LocalAzure, world: Azu
     """The canary's own durations are no yardstick."""
     answer = await told(azure, world, [request(1, CANARY)], question(P95))
     assert answer.quantiles_ms is None
-    assert by_bin(answer) == {("canary", 0): ArmBin(1, 1, (0,), (0,))}
+    assert by_bin(answer) == {("canary", 0): ArmBin(1, 1, (0,), (0,), squares=1)}
 
 
 async def test_the_source_tells_how_late_the_slower_arm_is(

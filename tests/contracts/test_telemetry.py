@@ -69,10 +69,10 @@ async def test_requests_are_counted_by_arm_and_bin(world: AzureWorld) -> None:
     assert answer.bins == (
         BinSeen(
             FIRST_BIN,
-            stable=ArmBin(6, 2, bad=(2, 0), bad_rows=(1, 0)),
-            canary=ArmBin(1, 1, bad=(0, 1), bad_rows=(0, 1)),
+            stable=ArmBin(6, 2, bad=(2, 0), bad_rows=(1, 0), squares=20),
+            canary=ArmBin(1, 1, bad=(0, 1), bad_rows=(0, 1), squares=1),
         ),
-        BinSeen(FIRST_BIN + 1, None, canary=ArmBin(3, 1, bad=(3, 3), bad_rows=(1, 1))),
+        BinSeen(FIRST_BIN + 1, None, canary=ArmBin(3, 1, bad=(3, 3), bad_rows=(1, 1), squares=9)),
     )
     assert answer.newest_s == T0.timestamp() + 61
     assert answer.to_bin == FIRST_BIN + 10
@@ -96,7 +96,8 @@ async def test_another_service_with_the_same_versions_is_left_out(world: AzureWo
 async def test_quotes_and_kql_in_labels_and_keys_are_only_text(world: AzureWorld) -> None:
     """What looks like KQL in a version label or a key is compared as it is."""
     answer = await world.telemetry.ask(question(canary=ODD, column="""Properties["it's a key"]"""))
-    assert [seen.canary for seen in answer.bins if seen.canary] == [ArmBin(1, 1, (0, 0), (0, 0))]
+    seen = [each.canary for each in answer.bins if each.canary]
+    assert seen == [ArmBin(1, 1, (0, 0), (0, 0), squares=1)]
 
 
 async def test_questions_asked_together_cost_one_query(
@@ -111,7 +112,7 @@ async def test_questions_asked_together_cost_one_query(
     )
     assert len(azure.faults.fired) == 1
     assert len(everything.bins) == 2
-    assert slow.bins[1].canary == ArmBin(3, 1, bad=(0,), bad_rows=(0,))
+    assert slow.bins[1].canary == ArmBin(3, 1, bad=(0,), bad_rows=(0,), squares=9)
     assert [seen.index for seen in early.bins] == [FIRST_BIN]
     assert early.to_bin == FIRST_BIN + 1
 

@@ -89,6 +89,41 @@ def test_one_light_row_is_no_exemption_where_weights_are_uneven() -> None:
     assert exposure(mixed, 0, heavier, UNKNOWN)[0] == pytest.approx(550, rel=0.1)
 
 
+def test_how_unevenly_rows_weigh_is_learnt_from_all_of_them_but_the_bad() -> None:
+    """Light bad rows alone would be taken for exempt: half is kept whole, half one in ten."""
+    mixed = ArmBin(items=1000, rows=550, bad=(4.0,), bad_rows=(4,), squares=5500)
+    alike = replace(mixed, squares=1000 * 1000 / 550)
+    exempt = ArmBin(items=1000, rows=104, bad=(4.0,), bad_rows=(4,), squares=9924.16)
+
+    def after(arm: ArmBin) -> BadWeight:
+        return exposures.learnt([BinSeen(0, None, arm)], 0, (UNKNOWN, UNKNOWN))[1]
+
+    assert exposure(mixed, 0, after(mixed), UNKNOWN)[0] == pytest.approx(550, rel=0.1)
+    assert exposure(mixed, 0, after(alike), UNKNOWN)[0] > 650
+    assert after(exempt).spread == pytest.approx(0, abs=1)
+    assert exposure(exempt, 0, after(exempt), UNKNOWN)[0] > 600
+
+
+def test_bins_that_are_all_bad_or_of_an_older_version_say_nothing_of_unevenness() -> None:
+    """There are no other rows, or nobody squared them."""
+    all_bad = ArmBin(items=100, rows=10, bad=(100.0,), bad_rows=(10,), squares=5000)
+    for arm in (all_bad, FAILING):
+        known = exposures.learnt([BinSeen(0, arm, None)], 0, (UNKNOWN, UNKNOWN))[0]
+        assert (known.rows, known.spread) == (arm.bad_rows[0], 0)
+
+
+def test_a_canarys_failures_may_have_begun_to_be_sampled() -> None:
+    """Stable's are known to escape; until the canary's own tell, it is given fewer exposures."""
+    known = (ESCAPED, UNKNOWN)
+    [(_, counts)] = exposures.counted([BinSeen(0, QUIET, QUIET)], 0, known)
+
+    assert counts.stable_events == pytest.approx(1000, rel=0.1)
+    assert 300 < counts.canary_events < 600
+    told = (ESCAPED, replace(ESCAPED, rows=20, items=20, usual=200))
+    [(_, counts)] = exposures.counted([BinSeen(0, QUIET, QUIET)], 0, told)
+    assert counts.canary_events > 900
+
+
 def test_a_canary_whose_failures_alone_escape_is_found_out_by_few_rows() -> None:
     """Even weights do not come about by chance: five rows are enough to be near."""
     stable = BadWeight(rows=1000, items=10_000, usual=10_000)

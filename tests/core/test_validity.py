@@ -82,8 +82,11 @@ HALVED = World(
     clusters=12,
     size=1.0,
     kept=(0.1, 0.1),
-    halved=True,
+    halved=(True, True),
 )
+# Stable is kept whole, and of the canary only every other request, the rest one in a hundred: most
+# of its few bad rows are light, as if sampling thinned none of them.
+FEW_HEAVY = replace(HALVED, kept=(1.0, 0.01), halved=(False, True))
 WORLDS = {
     "a good release with clustered failures is not rolled back": CROWDED,
     "nor one whose failures alone escape the sampling": EXEMPT,
@@ -95,6 +98,7 @@ WORLDS = {
     "one that turns bad late is not passed on its old merit": LATE_HARM,
     "a sampled service that is all but silent is not passed for that": SILENT,
     "nor harm where sampling is uneven within a block": HALVED,
+    "nor where a few rows of the canary stand for most": FEW_HEAVY,
     "where a good release stays": replace(
         HALVED, event=Kind.FAIL, chance=0.01, thetas=(1.0,), next_share=None, looks=30
     ),
@@ -151,7 +155,7 @@ def rows_as_exposure(arm: ArmBin, rule: int, *_: BadWeight) -> tuple[float, floa
     return arm.rows, arm.bad_rows[rule]
 
 
-def rows_where_none_is_bad(arm: ArmBin, rule: int, *known: BadWeight) -> tuple[float, float]:
+def rows_where_none_is_bad(arm: ArmBin, rule: int, *known: Any) -> tuple[float, float]:
     """A bin without a failure counts as its rows, as if failures were sampled like the rest."""
     return EXPOSURE(arm, rule, *known) if arm.bad_rows[rule] else (arm.rows, 0.0)
 
@@ -160,6 +164,11 @@ def bins_of_their_own(arm: ArmBin, rule: int, *_: BadWeight) -> tuple[float, flo
     """Each bin's own few bad rows say what its exposure is."""
     rows = arm.bad_rows[rule]
     return (arm.items * rows / arm.bad[rule], rows) if rows else (arm.rows, 0.0)
+
+
+def rows_alike(*_: object) -> float:
+    """All rows of a bin are taken to stand for equally many requests."""
+    return 0.0
 
 
 def evidence_forgotten(known: Evidence, bins: Iterable[tuple[int, Counts]]) -> Evidence:
@@ -201,6 +210,7 @@ FAULTS: dict[str, tuple[Any, str, Any, World]] = {
     "item counts as events": (exposures, "exposure", item_counts_as_events, SILENT),
     "rows as exposure": (exposures, "exposure", rows_as_exposure, EXEMPT),
     "rows where no failure is": (exposures, "exposure", rows_where_none_is_bad, LONE),
+    "rows taken for alike": (exposures, "_unevenness", rows_alike, FEW_HEAVY),
     "bins of their own": (exposures, "exposure", bins_of_their_own, HALVED),
     "evidence reset at each look": (judge, "gather", evidence_forgotten, HARM),
     "step never reset": (judge, "start_step", step_never_reset, LATE_HARM),
