@@ -16,11 +16,11 @@ from typing import Final
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from bench.judge import last, rollouts, tables, tried, wald
+from bench.judge import last, rollouts, sampled, tables, tried, wald
 from bench.judge.tables import Table
 
 _WORLDS: Final = ("iid", "dns")
-_SECTIONS: Final = ("aa", "worse", "wald", "tried", "last")
+_SECTIONS: Final = ("aa", "worse", "wald", "tried", "last", "sampled")
 
 
 def main() -> None:
@@ -80,6 +80,9 @@ def _tables(asked: argparse.Namespace, console: Console) -> list[Table]:
     if "last" in sections and asked.world != "iid":
         ends = last.tasks(_half(asked))
         found.append(last.table(_all("last step", last.run, ends, asked.jobs, console)))
+    if "sampled" in sections and not asked.world:
+        cells = sampled.tasks(_half(asked))
+        found.append(sampled.table(_all("sampled", sampled.run, cells, asked.jobs, console)))
     return found
 
 
