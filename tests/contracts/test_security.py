@@ -64,15 +64,8 @@ async def turned_away(bus: str) -> str:
     return f"{caught.value!r} {caught.value.__cause__!r}"
 
 
-async def test_no_secret_of_a_wire_is_logged_or_answered(
-    azure: LocalAzure, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Tokens, account keys and the identity's header, with every service failing in turn.
-
-    Everything is logged that this deployment logs: the SDK's own loggers from warnings on.
-    """
-    assert not logging.getLogger("azure").isEnabledFor(logging.INFO), function_app.__name__
-    caplog.set_level(logging.DEBUG)
+def remembered_tokens(azure: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Fills with every token that the identity issues from now on."""
     issued: list[str] = []
     issue = azure.identity.issue
 
@@ -82,6 +75,19 @@ async def test_no_secret_of_a_wire_is_logged_or_answered(
         return token, grant
 
     monkeypatch.setattr(azure.identity, "issue", remembered)
+    return issued
+
+
+async def test_no_secret_of_a_wire_is_logged_or_answered(
+    azure: LocalAzure, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Tokens, account keys and the identity's header, with every service failing in turn.
+
+    Everything is logged that this deployment logs: the SDK's own loggers from warnings on.
+    """
+    assert not logging.getLogger("azure").isEnabledFor(logging.INFO), function_app.__name__
+    caplog.set_level(logging.DEBUG)
+    issued = remembered_tokens(azure, monkeypatch)
     tables = f"AccountName=a;AccountKey={KEY};TableEndpoint={NOWHERE}"
     app_token = azure.entra.issue(AppToken(roles=("Reader",)))
     async with Broker([QueueSpec("commands")]) as broker:

@@ -85,6 +85,16 @@ def secret_sample(number: int) -> dict[str, Any]:
     )
 
 
+def indiscreet(number: int) -> Replayed:
+    """An answer with secrets in all its parts, or why there is none."""
+    if number % 5 == 0:
+        return silent(f"could not connect, token={SECRET} {MAIL}")
+    if number % 5 == 1:
+        return Replayed(None, f"sig={SECRET}", tried=False)
+    document = secretive(number, other="x")
+    return answer(document, {"set-cookie": f"{SECRET}y", "etag": SECRET * 2, "x-mail": MAIL})
+
+
 @pytest.mark.parametrize("values", ["hashed", "shortened", "shown"])
 async def test_nothing_of_a_user_is_kept_logged_or_shown(
     caplog: pytest.LogCaptureFixture, values: str
@@ -97,15 +107,7 @@ async def test_nothing_of_a_user_is_kept_logged_or_shown(
         compare={"headers": compared}, redact={"values": values, "headers": compared}, log="100%"
     )
 
-    def canary(number: int) -> Replayed:
-        if number % 5 == 0:
-            return silent(f"could not connect, token={SECRET} {MAIL}")
-        if number % 5 == 1:
-            return Replayed(None, f"sig={SECRET}", tried=False)
-        document = secretive(number, other="x")
-        return answer(document, {"set-cookie": f"{SECRET}y", "etag": SECRET * 2, "x-mail": MAIL})
-
-    town.canary, town.stable = canary, canary
+    town.canary, town.stable = indiscreet, indiscreet
     documents = [secret_sample(number) for number in range(1, 40)]
     await town.receive(*documents, b"{" + SECRET.encode(), {**documents[0], SECRET: MAIL})
     await town.receive({**documents[0], "request": {"method": SECRET, "path": MAIL}})

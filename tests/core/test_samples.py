@@ -125,37 +125,36 @@ def test_a_step_says_nothing_and_has_a_default_for_everything() -> None:
     assert shadow_of(ShadowIn()) == Shadow(Rules(), Redaction())
 
 
+EVERYTHING = {
+    "mismatch": "1pp",
+    "slower": "10pp",
+    "unreachable": "2pp",
+    "slower_than": 3,
+    "samples": 10,
+    "most_samples": 1000,
+    "noise": "10%",
+    "learn": 5,
+    "methods": ["GET", "POST"],
+    "pass_headers": ["X-Api-Key"],
+    "timeout": "2s",
+    "log": "100%",
+    "compare": {
+        "ignore": ["$.at"],
+        "unordered": [{"path": "$.tags[*]", "by": "id"}],
+        "tolerances": [{"path": "$.t", "absolute": 0.5, "relative": "1%"}],
+        "headers": ["ETag"],
+    },
+    "redact": {
+        "headers": ["ETag"],
+        "hide": ["$.user"],
+        "show": ["$.t"],
+        "values": "shortened",
+    },
+}
+
+
 def test_a_step_says_everything() -> None:
-    said = ShadowIn.model_validate_json(
-        json.dumps(
-            {
-                "mismatch": "1pp",
-                "slower": "10pp",
-                "unreachable": "2pp",
-                "slower_than": 3,
-                "samples": 10,
-                "most_samples": 1000,
-                "noise": "10%",
-                "learn": 5,
-                "methods": ["GET", "POST"],
-                "pass_headers": ["X-Api-Key"],
-                "timeout": "2s",
-                "log": "100%",
-                "compare": {
-                    "ignore": ["$.at"],
-                    "unordered": [{"path": "$.tags[*]", "by": "id"}],
-                    "tolerances": [{"path": "$.t", "absolute": 0.5, "relative": "1%"}],
-                    "headers": ["ETag"],
-                },
-                "redact": {
-                    "headers": ["ETag"],
-                    "hide": ["$.user"],
-                    "show": ["$.t"],
-                    "values": "shortened",
-                },
-            }
-        )
-    )
+    said = ShadowIn.model_validate_json(json.dumps(EVERYTHING))
 
     assert shadow_of(said) == Shadow(
         rules=Rules(
