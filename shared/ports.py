@@ -104,7 +104,6 @@ class Store(Protocol):
 
     async def load(self, name: str) -> Stored | None:
         """The rollout of that name, or None."""
-        ...
 
     async def create(
         self, plan: Plan, rollout: Rollout, row: HistoryRow, message_id: str
@@ -113,7 +112,6 @@ class Store(Protocol):
 
         Raises ConflictError when the rollout exists.
         """
-        ...
 
     async def save(
         self, stored: Stored, rollout: Rollout, row: HistoryRow, message_id: str | None
@@ -122,85 +120,66 @@ class Store(Protocol):
 
         Raises ConflictError when another turn saved first.
         """
-        ...
 
     async def seen(self, name: str, message_id: str) -> int | None:
         """The number of the history row that this message led to; None when it is new."""
-        ...
 
     async def history(self, name: str, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
         """Rows numbered above `after`, in order."""
-        ...
 
     async def turnings(self, name: str, limit: int = 200) -> list[HistoryRow]:
         """The newest rows at which something turned, in order."""
-        ...
 
     async def names(self, limit: int = 500) -> list[str]:
         """The rollouts there are, in no order."""
-        ...
 
     async def claim(self, profile: str, rollout: str, instead_of: Claim | None = None) -> Claim:
         """Take a free profile, or take it over from a claim that is named.
 
         Returns the claim in force afterwards, whoever holds it.
         """
-        ...
 
     async def claims(self) -> list[Claim]:
         """Every claim: with it, every rollout that needs turns."""
-        ...
 
     async def release(self, claim: Claim) -> None:
         """Give a profile back; somebody else's later claim on it stays."""
-        ...
 
     async def reject(self, rejected: Rejected) -> None:
         """Keep a message that cannot be used; the same id with the same bytes is kept once."""
-        ...
 
     async def rejected(self, limit: int = 100) -> list[Rejected]:
         """Rejected messages, newest first."""
-        ...
 
     async def rejected_one(self, key: str) -> Rejected | None:
         """The rejected message of that key, or None."""
-        ...
 
     async def heard(self, key: str) -> Heard | None:
         """What is known of an alert, or None."""
-        ...
 
     async def hear(self, spell: Spell, instead_of: Heard | None) -> None:
         """Remember it. Raises ConflictError when somebody else heard it meanwhile."""
-        ...
 
     async def spells(self, limit: int = 1000) -> list[Spell]:
         """The alerts that were ever heard, in no order."""
-        ...
 
     async def add_tally(self, name: str, tally: Tally, keys: Sequence[str]) -> None:
         """Write down what some samples (at most 90) count for, as a row that nobody overwrites.
 
         Raises ConflictError, and writes nothing, when one of them was counted before.
         """
-        ...
 
     async def counted(self, name: str, keys: Sequence[str]) -> frozenset[str]:
         """Which of these samples were counted before."""
-        ...
 
     async def tally(self, name: str) -> Tally:
         """All that was ever written down for a rollout, added up."""
-        ...
 
     async def beat(self, at_s: float) -> None:
         """Note that a tick ran."""
-        ...
 
     async def last_beat_s(self) -> float | None:
         """When a tick last ran."""
-        ...
 
 
 class Traffic(Protocol):
@@ -208,15 +187,12 @@ class Traffic(Protocol):
 
     async def see(self, profile: str) -> TrafficSeen:
         """The profile as it is now. Never raises: what went wrong is part of the value."""
-        ...
 
     async def write(self, profile: str, endpoint: EndpointSeen, write: Write) -> None:
         """One endpoint PATCH of weight and status. Raises UnreachableError; it may have applied."""
-        ...
 
     async def probe(self, profile: str, endpoint: str) -> ProbeSeen:
         """Ask the endpoint's monitor path as the profile's monitor config says. Never raises."""
-        ...
 
 
 class Telemetry(Protocol):
@@ -224,15 +200,12 @@ class Telemetry(Protocol):
 
     async def ask(self, question: Question) -> Answer:
         """The answer; blindness of each kind is a value, never an exception."""
-        ...
 
     async def strata(self, question: Question) -> Strata:
         """What stable's past was in each stratum. Never raises, like the others."""
-        ...
 
     async def levels(self, question: LevelQuestion) -> Levels:
         """What the gauges showed. Never raises: what went wrong is part of the value."""
-        ...
 
 
 class Notices(Protocol):
@@ -240,7 +213,6 @@ class Notices(Protocol):
 
     async def tell(self, rollout: str, sentence: str) -> None:
         """Say it. Never raises."""
-        ...
 
 
 class Replays(Protocol):
@@ -250,7 +222,6 @@ class Replays(Protocol):
         self, profile: str, endpoint: str, request: Request, *, timeout_s: float, most_bytes: int
     ) -> Replayed:
         """Make the request to that endpoint and to nothing else. Never raises."""
-        ...
 
 
 class Bodies(Protocol):
@@ -258,7 +229,6 @@ class Bodies(Protocol):
 
     async def read(self, url: str, sha256: str, most_bytes: int) -> bytes:
         """The bytes. Raises RefusedError for what is not allowed or not so, UnreachableError."""
-        ...
 
 
 class Queues(Protocol):
@@ -269,7 +239,6 @@ class Queues(Protocol):
 
         Raises RefusedError when it takes none of this size, UnreachableError when nobody knows.
         """
-        ...
 
 
 class Door(Protocol):
@@ -280,7 +249,6 @@ class Door(Protocol):
 
         Raises ForbiddenError, or UnreachableError when nobody can tell.
         """
-        ...
 
 
 class Clock(Protocol):
@@ -288,11 +256,9 @@ class Clock(Protocol):
 
     def now_s(self) -> float:
         """Seconds since the epoch."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
