@@ -44,11 +44,12 @@ HALVED = Sampler("halved", ((0.5, 1.0), (0.5, 0.1)))
 HEAVY = Sampler("half whole, half 1 in 100", ((0.5, 1.0), (0.5, 0.01)))
 VARIED = Sampler("1, 2, 5, 10 or 20", varied=True)
 TENTH_EXEMPT = Sampler("1 in 10 but failures", ((1.0, 0.1),), exempt=True)
+SPARSE_EXEMPT = Sampler("1 in 100 but failures", ((1.0, 0.01),), exempt=True)
 HALVED_EXEMPT = Sampler("halved but failures", HALVED.parts, exempt=True)
 VARIED_EXEMPT = Sampler("1, 2, 5, 10 or 20 but failures", exempt=True, varied=True)
 PAIRS: Final = (
     *((each, each) for each in (WHOLE, TENTH, HALVED, HEAVY, VARIED)),
-    *((each, each) for each in (TENTH_EXEMPT, HALVED_EXEMPT, VARIED_EXEMPT)),
+    *((each, each) for each in (TENTH_EXEMPT, SPARSE_EXEMPT, HALVED_EXEMPT, VARIED_EXEMPT)),
     *((TENTH, WHOLE), (WHOLE, TENTH), (WHOLE, HALVED), (TENTH, HALVED), (WHOLE, HEAVY)),
     *((WHOLE, TENTH_EXEMPT), (TENTH_EXEMPT, WHOLE)),
     *((TENTH, TENTH_EXEMPT), (TENTH_EXEMPT, TENTH)),

@@ -25,9 +25,41 @@ _LENT = 2.0
 # How much the versions' thinning is taken to vary from one to the other; the more unevenly rows
 # weigh, the more bad ones it takes to believe that they are unlike.
 _UNLIKE = 0.1
+# So many rows of earlier bins are counted to a bin's own, which may hold no more than a bad one.
+_NEAR = 3.0
+# Whose rows stand for fewer requests is as good as whole.
+_THINNED = 2.0
 # Where stable's failures escape the sampling a canary's may have begun not to: so far it is doubted
-# before its own tell. More, and good canaries of such services pass late.
-_DOUBT = 0.15
+# before its own tell, and the less the coarser the sampling is. More, and good canaries of such
+# services pass late, or are taken back at their first failure.
+_DOUBT, _COARSE = 0.15, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """So many rows, the requests they stand for, and the sum of these squared."""
+
+    rows: float = 0.0
+    items: float = 0.0
+    squares: float = 0.0
+
+    def __add__(self, other: "Rows") -> "Rows":
+        return Rows(self.rows + other.rows, self.items + other.items, self.squares + other.squares)
+
+    def cut(self, most: float) -> "Rows":
+        """At most so many of them, alike."""
+        share = min(1.0, most / self.rows) if self.rows > 0 else 0.0
+        return Rows(share * self.rows, share * self.items, share * self.squares)
+
+    @property
+    def mean(self) -> float:
+        """How many requests a row stands for."""
+        return self.items / self.rows if self.rows > 0 else 0.0
+
+    @property
+    def variance(self) -> float:
+        """How unevenly, in requests squared; 0 where nobody squared them."""
+        return max(0.0, self.squares / self.rows - self.mean**2) if self.rows > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +67,14 @@ class BadWeight:
     """What one arm's bad rows so far stood for: `items` in all.
 
     `usual` is what as many average rows of the same bins stood for; `spread` the variance of that,
-    in squared requests, were they drawn like the bins' other rows.
+    in squared requests, were they drawn like the bins' other rows; `others` are these.
     """
 
     rows: float = 0.0
     items: float = 0.0
     usual: float = 0.0
     spread: float = 0.0
+    others: Rows = Rows()
 
 
 # Of stable and of the canary.
@@ -61,7 +94,7 @@ def counted(
             seen.index,
             Counts(
                 *exposure(seen.stable, rule_number, stable, canary),
-                *exposure(seen.canary, rule_number, canary, stable, _DOUBT),
+                *exposure(seen.canary, rule_number, canary, stable, _doubted(seen.canary)),
                 requests=_requests(seen, rule_number),
             ),
         )
@@ -91,6 +124,11 @@ def exposure(
     if bad:  # what is known may be of another time: never more bad events than events
         weight = min(weight, max(1.0, arm.items / bad))
     return items / weight, bad
+
+
+def _doubted(arm: ArmBin | None) -> float:
+    coarse = mean_weight(arm) - 1 if arm else 0.0
+    return _DOUBT * min(1.0, (_COARSE - 1) / coarse) if coarse > 0 else 0.0
 
 
 def _requests(seen: BinSeen, rule_number: int) -> tuple[float, float, float, float] | None:
@@ -135,6 +173,12 @@ def baseline(rules: tuple[Rule, ...], bins: tuple[BinSeen, ...]) -> Mapping[str,
     }
 
 
+def spared(known: BadWeight) -> bool:
+    """Whether sampling is known to thin this arm's rows, and its bad ones by less than half."""
+    coarse = known.others.mean >= _THINNED
+    return coarse and _share(known, _strength(known), 1.0) < 1 / 2
+
+
 def _ordered(bins: Iterable[BinSeen]) -> list[BinSeen]:
     return sorted(bins, key=lambda seen: seen.index)
 
@@ -145,28 +189,20 @@ def _after(known: BadWeights, seen: BinSeen, rule_number: int) -> BadWeights:
 
 
 def _added(known: BadWeight, arm: ArmBin | None, rule_number: int) -> BadWeight:
-    if arm is None or not arm.bad_rows[rule_number]:
+    if arm is None:
         return known
-    rows = arm.bad_rows[rule_number]
-    return BadWeight(
-        rows=known.rows + rows,
-        items=known.items + arm.bad[rule_number],
-        usual=known.usual + rows * mean_weight(arm),
-        spread=known.spread + rows * _unevenness(arm, rule_number),
-    )
-
-
-def _unevenness(arm: ArmBin, rule_number: int) -> float:
-    """The variance of what a row of this bin stands for, but for the bad ones, in requests squared.
-
-    Of the bad ones no more is known than what they stand for in all: as if they were alike.
-    """
     bad_rows, bad = arm.bad_rows[rule_number], arm.bad[rule_number]
-    others = arm.rows - bad_rows
-    if others <= 0:
-        return 0.0
-    mean = (arm.items - bad) / others
-    return max(0.0, (arm.squares - bad * bad / bad_rows) / others - mean * mean)
+    bad_squares = bad * bad / bad_rows if bad_rows else 0.0
+    others = Rows(arm.rows - bad_rows, arm.items - bad, max(0.0, arm.squares - bad_squares))
+    near = others + known.others.cut(_NEAR)
+    usual = bad_rows * (near + Rows(bad_rows, bad)).mean
+    return BadWeight(
+        rows=known.rows + bad_rows,
+        items=known.items + bad,
+        usual=known.usual + max(bad_rows, usual),
+        spread=known.spread + bad_rows * near.variance,
+        others=known.others + others,
+    )
 
 
 def _thinning(own: BadWeight, other: BadWeight, doubt: float) -> float:
@@ -180,10 +216,15 @@ def _thinning(own: BadWeight, other: BadWeight, doubt: float) -> float:
         own.usual + other.usual,
         own.spread + other.spread,
     )
-    lost = both.usual - both.rows
-    strength = _LENT + (both.spread / lost / _UNLIKE if lost else 0.0)
+    strength = _strength(both)
     alike = _share(both, strength, 1.0)
     return _share(own, strength, alike + doubt * max(0.0, 1.0 - alike))
+
+
+def _strength(seen: BadWeight) -> float:
+    """What is lent, and more the more unevenly rows weigh: requests lost to sampling."""
+    lost = seen.usual - seen.rows
+    return _LENT + (seen.spread / lost / _UNLIKE if lost > 0 else 0.0)
 
 
 def _share(seen: BadWeight, strength: float, expected: float) -> float:

@@ -13,6 +13,9 @@ from shared.core.judge import Counts
 from shared.core.model import Pair, Plan, Rollout
 from shared.core.telemetry import Answer, Sight
 
+# By simulation: with fewer rows good releases are taken back oftener than promised.
+_LEAST_ROWS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
@@ -29,7 +32,8 @@ def check(plan: Plan, rollout: Rollout, ticked: Ticked) -> Preflight:
     profile_problems = tuple(_profile_problems(plan, ticked))
     problems = (*profile_problems, *_evidence_problems(plan, ticked))
     if not problems and ticked.answer and ticked.answer.sight is not Sight.FAILED:
-        problems = tuple(_power_problems(plan, prepare(plan, rollout, ticked)))
+        ready = prepare(plan, rollout, ticked)
+        problems = (*_power_problems(plan, ready), *_coarse_problems(plan, ready))
     waiting = ""
     if ticked.answer is None or ticked.answer.sight is Sight.FAILED:
         why = ticked.answer.reason if ticked.answer else "it was not asked"
@@ -194,6 +198,24 @@ def _power_problems(plan: Plan, rollout: Rollout) -> list[str]:
                 f"step {number + 1} ({step.percent:g} %) cannot be decided with this traffic: "
                 f"a pass takes about {takes}, bake.max is {step.bake_max_s:.0f} s; "
                 "raise bake.max, the tolerance or the percentage"
+            )
+    return problems
+
+
+def _coarse_problems(plan: Plan, rollout: Rollout) -> list[str]:
+    """Failures are kept and hardly a row besides: how much a block has served would be a guess."""
+    if plan.source.client is not None:
+        return []
+    percent = min(step.percent for step in plan.steps if step.percent)
+    problems = []
+    for rule, (stable, _) in (rollout.bad_weights or {}).items():
+        a_block = stable.others.rows * _share_of_a_bin(plan, rollout) * percent / 100
+        if exposures.spared(stable) and a_block < _LEAST_ROWS:
+            problems.append(
+                f"rule {rule}: sampling spares failures, and of the canary's other requests it "
+                f"would keep {a_block:.2g} a block at {percent:g} %, at least {_LEAST_ROWS} are "
+                "needed to know how many there were; keep more, begin with a larger step, or set "
+                "a longer evidence.bin"
             )
     return problems
 

@@ -120,6 +120,29 @@ def test_a_longer_bin_has_hardly_more_clients() -> None:
     assert "cannot be decided with this traffic" in by_client[0]
 
 
+@pytest.mark.parametrize(
+    ("arm", "refused"),
+    [
+        (ArmBin(6000, 65, (6.0,), (6,), squares=594_006), True),
+        (ArmBin(6000, 605, (6.0,), (6,), squares=59_406), False),
+        (ArmBin(6000, 60, (600.0,), (6,), squares=600_000), False),
+        (ArmBin(6000, 3030, (6.0,), (6,), squares=303_000), False),
+        (ArmBin(6000, 6000, (6.0,), (6,), squares=6000), False),
+    ],
+    ids=["1 in 100 but failures", "1 in 10 but failures", "1 in 100", "half whole", "whole"],
+)
+def test_where_failures_alone_are_kept_a_block_needs_other_rows(
+    arm: ArmBin, *, refused: bool
+) -> None:
+    """At 1 % the canary would have six in ten of one; by clients exposures are no question."""
+    of = with_time(planned(bin_s=60, lookback_s=3600))
+    of = replace(of, steps=(replace(of.steps[0], percent=1), *of.steps[1:]))
+    found = problems(of, answered(arm, bins=60))
+
+    told = "of the canary's other requests it would keep 0.59 a block at 1 %, at least 3"
+    assert [told in each for each in found] == [True] * refused
+
+
 def with_time(of: Plan) -> Plan:
     """Every step may bake for a day."""
     return replace(of, steps=tuple(replace(step, bake_max_s=86_400) for step in of.steps))
