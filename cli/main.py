@@ -44,15 +44,16 @@ SHORT = 12
 class Unambiguous(yaml.SafeLoader):
     """YAML in which a field that is given twice is an error: else the last would win."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The fields of an object."""
-        given = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        for name, times in given.items():
-            if times > 1 and name != "<<":
-                raise yaml.MarkedYAMLError(
-                    problem=f"{name} is given twice", problem_mark=node.start_mark
-                )
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """An object as it stands, before another's fields are merged into it."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        names = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        again = [name for name, times in names.items() if times > 1]
+        if again:
+            raise yaml.MarkedYAMLError(
+                problem=f"{again[0]} is given twice", problem_mark=node.start_mark
+            )
+        return node
 
 
 @app.command()
@@ -134,9 +135,10 @@ def history(
     after: Annotated[int, typer.Option(min=0, help="Begin after the row of this number.")] = 0,
 ) -> None:
     """Show what happened to a rollout, looks included, a page at a time."""
-    rows = _get(f"rollouts/{name}/history?after={after}")["history"]
+    page = _get(f"rollouts/{name}/history?after={after}")
+    rows = page["history"]
     console.print(shown.history(rows))
-    if rows:
+    if rows and rows[-1]["number"] < page["rows"]:
         console.print(f"go on with: linnet history {name} --after {rows[-1]['number']}")
 
 

@@ -62,10 +62,12 @@ async def history(world: World, name: str, after: str) -> Answer:
     """The rows numbered above `after`, looks included, as many as a page holds."""
     if not NUMBER.fullmatch(after):
         return 400, {"error": f"after: a row's number is allowed, such as 0 or 200, not {after!r}"}
-    if await world.store.load(name) is None:
+    stored = await world.store.load(name)
+    if stored is None:
         return 404, {"error": f"there is no rollout {name}"}
     rows = await world.store.history(name, after=int(after), limit=SHOWN_ROWS)
-    return 200, {"name": name, "history": [views.history_row(row) for row in rows]}
+    told = [views.history_row(row) for row in rows]
+    return 200, {"name": name, "rows": stored.rollout.sequence, "history": told}
 
 
 async def rejected(world: World) -> Json:

@@ -5,13 +5,15 @@ of a refusal name the field.
 """
 
 import re
+from http import HTTPStatus
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, Tag, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from shared.core.judge import Risk
 from shared.core.telemetry import Arms, Gauge, Rule, Source
 from shared.core.watermark import MOST_OPEN_BINS
+from shared.core.words import duration
 from shared.written import (
     DAY_S,
     Form,
@@ -23,6 +25,7 @@ from shared.written import (
     Strict,
     at_most,
     by_kind,
+    chosen,
 )
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -44,23 +47,25 @@ STRATUM = Form(
 _FOREIGN = re.compile(r"\(\?|[*+?]{2}|\[\^?[\[\]]|--|\|\||(?<!\[)\^")
 
 
-# How people write a class of codes; as an expression it means the letter.
-_CLASS = re.compile(r"[1-5]xx", re.IGNORECASE)
-
-
 def _code(pattern: str) -> str:
-    if found := _CLASS.search(pattern):
-        meant = found[0][0]
-        raise ValueError(
-            f'a class of codes is written "{meant}..", {found[0]!r} means the letter x'
-        )
     if found := _FOREIGN.search(pattern):
         raise ValueError(f"{found[0]!r} is not read alike by every engine and is not allowed")
     try:
         re.compile(pattern)
     except re.error as error:
         raise ValueError(f"no regular expression: {error}") from None
+    if _meets_no_status(pattern):
+        raise ValueError('it meets no status of HTTP; a class of them is written "5.." or "50."')
     return pattern
+
+
+def _meets_no_status(pattern: str) -> bool:
+    """Whether it looks like a class of codes in another notation, such as "5xx" or "5*"."""
+    letters = {each for each in pattern if each.isalpha()}
+    looks_so = letters <= set("xX") and set(pattern) & set("xX*+?")
+    return bool(looks_so) and not any(
+        re.fullmatch(pattern, str(status.value)) for status in HTTPStatus
+    )
 
 
 def _limit_kind(value: object) -> str | None:
@@ -95,8 +100,8 @@ class SlowIn(Strict):
     """A bad request took longer than this, or than this quantile of stable's before the start."""
 
     slower_than: Annotated[
-        Annotated[Literal["p50", "p95", "p99"], Tag("quantile")]
-        | Annotated[Seconds, Field(gt=0, le=3600), Tag("duration")],
+        Annotated[Literal["p50", "p95", "p99"], chosen("quantile")]
+        | Annotated[Seconds, Field(gt=0, le=3600), chosen("duration")],
         by_kind(
             _limit_kind, 'a duration such as "800ms", or "p50", "p95", "p99" of stable is allowed'
         ),
@@ -122,9 +127,9 @@ class RuleIn(Strict):
 
     name: Name
     bad: Annotated[
-        Annotated[Literal["failed"], Tag("word")]
-        | Annotated[SlowIn, Tag("slow")]
-        | Annotated[CodeIn, Tag("code")],
+        Annotated[Literal["failed"], chosen("word")]
+        | Annotated[SlowIn, chosen("slow")]
+        | Annotated[CodeIn, chosen("code")],
         by_kind(_bad_kind, '"failed", {slower_than: ...} or {result_code: ...} is allowed'),
     ]
 
@@ -187,7 +192,10 @@ class EvidenceIn(Strict):
         if self.bin is not None and (self.bin % 1 or DAY_S % self.bin):
             raise ValueError("bin: whole seconds that divide a day are allowed")
         if self.ingestion_delay > MOST_OPEN_BINS * (self.bin or 60):
-            raise ValueError(f"ingestion_delay: at most {MOST_OPEN_BINS} bins, take longer bins")
+            delay = duration(self.ingestion_delay)
+            raise ValueError(
+                f"ingestion_delay: {delay} is more than {MOST_OPEN_BINS} bins, take longer ones"
+            )
         _differ("rules", [rule.name for rule in self.rules])
         _differ("gauges", [gauge.name for gauge in self.gauges])
         _differ("strata", list(self.strata))

@@ -8,7 +8,7 @@ Schema in docs/plan.schema.json is printed from these models.
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from shared.core.model import AlertMatch, Gate, Outcome, Plan, Step
 from shared.core.words import duration
@@ -25,6 +25,7 @@ from shared.written import (
     Strict,
     at_most,
     by_kind,
+    chosen,
 )
 
 
@@ -37,7 +38,7 @@ class BakeIn(Strict):
     @model_validator(mode="after")
     def _ordered(self) -> "BakeIn":
         if self.min > self.max:
-            raise ValueError(f"min: must not exceed max, which is {duration(self.max)}")
+            raise ValueError(f"min: {duration(self.min)} is more than max, {duration(self.max)}")
         return self
 
 
@@ -55,7 +56,7 @@ class StepIn(Strict):
     @model_validator(mode="after")
     def _sound(self) -> "StepIn":
         if self.percent == 0 and self.shadow is None:
-            raise ValueError("shadow: must say how the canary is tried at 0 %")
+            raise ValueError("shadow: must be given, to say how the canary is tried at 0 %")
         if self.percent and self.shadow:
             raise ValueError(f"shadow: is for a step at 0 %, not at {self.percent:g} %")
         return self
@@ -69,7 +70,7 @@ def _step_kind(value: object) -> str | None:
 
 
 type StepOrPercent = Annotated[
-    Annotated[Percent, Tag("percent")] | Annotated[StepIn, Tag("step")],
+    Annotated[Percent, chosen("percent")] | Annotated[StepIn, chosen("step")],
     by_kind(_step_kind, "a percentage such as 5, or {percent: ...} is allowed"),
 ]
 

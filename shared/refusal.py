@@ -7,13 +7,13 @@ empty since its parts were refused) is nobody's business and is said in the term
 import json
 import reprlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
-from shared.written import in_unit_of
+from shared.written import CHOICE, UNKNOWN_KIND, in_unit_of
 
 MAX_REASONS = 20
 SHOWN_FIELD, SHOWN_MESSAGE, SHOWN_INPUT = 120, 200, 80
@@ -24,14 +24,25 @@ _BOUNDS = {
     "less_than_equal": ("le", "at most"),
 }
 _WORDS = {
+    "bool_type": "true or false is allowed",
     "extra_forbidden": "there is no field of this name",
-    "missing": "must be given",
-    "string_type": "text is allowed, in YAML in quotes",
+    "finite_number": "a finite number is allowed",
     "float_type": "a number is allowed",
     "int_type": "a whole number is allowed",
-    "tuple_type": "a list is allowed",
+    "literal_error": "{expected} is allowed",
+    "missing": "must be given",
     "model_type": "an object with fields of its own is allowed",
+    "model_attributes_type": "an object with fields of its own is allowed",
+    "string_too_long": "at most {max_length} characters are allowed",
+    "string_too_short": "at least {min_length} characters are needed",
+    "string_type": "text is allowed",
+    "too_long": "at most {max_length} are allowed",
+    "too_short": "at least {min_length} must be given",
+    "tuple_type": "a list is allowed",
 }
+# Whose words may begin with the name of a field of the object that was given.
+_SPOKEN = frozenset({"value_error", UNKNOWN_KIND})
+_NOT_GIVEN = object()
 
 type Detail = Mapping[str, Any]
 
@@ -57,21 +68,36 @@ SHOWN = Beginning(maxlevel=3, maxother=SHOWN_INPUT)
 def reasons(error: ValidationError, body: bytes) -> str:
     """All that is wrong with a body, at most MAX_REASONS, in one line."""
     details = [detail for detail in error.errors() if not _only_emptied(detail)]
-    document = _document(body)
-    return "; ".join(_reason(detail, document) for detail in details[:MAX_REASONS])
+    found = [_reason(detail) for detail in details[:MAX_REASONS]]
+    sound = all(detail["type"] != "json_invalid" for detail in details)
+    return "; ".join([*found, *(repeated(body) if sound else ())][:MAX_REASONS])
 
 
-def twice(body: bytes) -> str:
-    """The first name that one object of a sound JSON body has twice; empty when there is none."""
-    found: list[str] = []
+def repeated(body: bytes) -> list[str]:
+    """The fields that an object of a sound JSON body has more than once."""
+    document = json.loads(body, object_pairs_hook=_Fields)
+    return [
+        f"{_plain(place, SHOWN_FIELD)}: once is allowed (given {times} times)"
+        for place, times in islice(_again(document, ()), MAX_REASONS)
+    ]
 
-    def look(pairs: list[tuple[str, object]]) -> None:
-        found.extend(
-            name for name, times in Counter(name for name, _ in pairs).items() if times > 1
-        )
 
-    json.loads(body, object_pairs_hook=look)
-    return f"{_plain(found[0], SHOWN_FIELD)}: once is allowed (given twice)" if found else ""
+class _Fields(list[tuple[str, Any]]):
+    """An object's fields as they stand, each as often as it is given."""
+
+
+def _again(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """The places given more than once, with how often."""
+    fields: Iterable[tuple[object, object]] = ()
+    if isinstance(value, _Fields):
+        fields, counted = value, Counter(name for name, _ in value)
+        for name, times in counted.items():
+            if times > 1:
+                yield ".".join((*path, name)), times
+    elif isinstance(value, list):
+        fields = enumerate(value)
+    for part, inside in fields:
+        yield from _again(inside, (*path, str(part)))
 
 
 def _only_emptied(detail: Detail) -> bool:
@@ -80,32 +106,18 @@ def _only_emptied(detail: Detail) -> bool:
     return short and bool(len(detail["input"]) >= detail["ctx"]["min_length"])
 
 
-def _document(body: bytes) -> object:
-    try:
-        return from_json(body)
-    except ValueError:
-        return None
-
-
-def _reason(detail: Detail, document: object) -> str:
-    path, given, message = list(_path(detail, document)), detail["input"], _message(detail)
-    field, _, rest = message.partition(": ")
-    if detail["type"] == "value_error" and isinstance(given, dict) and field.isidentifier():
-        path, given, message = [*path, field], given.get(field), rest
-    name = _plain(".".join(path) or "body", SHOWN_FIELD)
-    return f"{name}: {_plain(message, SHOWN_MESSAGE)} (given {_shown(given)})"
-
-
-def _path(detail: Detail, document: object) -> Iterator[str]:
-    """The parts of a place that the document has, or lacks: not the models' own names."""
-    here: Any = document
-    for part in detail["loc"]:
-        numbered = isinstance(here, list) and isinstance(part, int)
-        if numbered or (isinstance(here, dict) and part in here):
-            here = here[part]
-            yield str(part)
+def _reason(detail: Detail) -> str:
+    path = [str(part) for part in detail["loc"] if not str(part).startswith(CHOICE)]
+    given, message = f"given {_shown(detail['input'])}", _message(detail)
     if detail["type"] == "missing":
-        yield str(detail["loc"][-1])
+        given = "not given"
+    field, _, rest = message.partition(": ")
+    if detail["type"] in _SPOKEN and field.isidentifier() and isinstance(detail["input"], dict):
+        value = detail["input"].get(field, _NOT_GIVEN)
+        given = "not given" if value is _NOT_GIVEN else f"given {_shown(value)}"
+        path, message = [*path, field], rest
+    name = _plain(".".join(path) or "body", SHOWN_FIELD)
+    return f"{name}: {_plain(message, SHOWN_MESSAGE)} ({given})"
 
 
 def _message(detail: Detail) -> str:
@@ -114,11 +126,11 @@ def _message(detail: Detail) -> str:
     if kind in _BOUNDS:
         name, words = _BOUNDS[kind]
         return f"{words} {in_unit_of(detail['input'], context[name])} is allowed"
-    if kind == "literal_error":
-        return f"{context['expected']} is allowed"
-    if kind == "too_short":
-        return f"at least {context['min_length']} must be given"
-    return _WORDS.get(kind) or str(detail["msg"]).removeprefix("Value error, ")
+    if kind == "string_type" and isinstance(detail["input"], int | float):
+        return "text is allowed, in YAML in quotes"
+    if kind in _WORDS:
+        return _WORDS[kind].format(**context)
+    return str(detail["msg"]).removeprefix("Value error, ")
 
 
 def _shown(given: object) -> str:

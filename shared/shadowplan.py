@@ -8,7 +8,7 @@ from shared.core.paths import parsed
 from shared.core.redact import Redaction, Values
 from shared.core.rules import Rules, Tolerance, Unordered, compiled
 from shared.core.shadow import Margins, Shadow
-from shared.written import Form, Points, Seconds, Share, Strict
+from shared.written import Form, Points, Seconds, Share, Strict, at_most
 
 
 def _pattern(text: str) -> str:
@@ -17,11 +17,13 @@ def _pattern(text: str) -> str:
 
 
 type Pattern = Annotated[str, Field(max_length=500), AfterValidator(_pattern)]
-type Patterns = Annotated[tuple[Pattern, ...], Field(max_length=100, strict=False)]
+type Patterns = Annotated[tuple[Pattern, ...], Field(max_length=100, strict=False), at_most(100)]
 type HeaderName = Annotated[
     str, Form(r"^[A-Za-z0-9-]{1,64}$", "a header's name of at most 64 letters, digits and hyphens")
 ]
-type HeaderNames = Annotated[tuple[HeaderName, ...], Field(max_length=50, strict=False)]
+type HeaderNames = Annotated[
+    tuple[HeaderName, ...], Field(max_length=50, strict=False), at_most(50)
+]
 type Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -44,8 +46,12 @@ class CompareIn(Strict):
     """What to overlook when two answers are compared."""
 
     ignore: Patterns = ()
-    unordered: Annotated[tuple[UnorderedIn, ...], Field(max_length=50, strict=False)] = ()
-    tolerances: Annotated[tuple[ToleranceIn, ...], Field(max_length=50, strict=False)] = ()
+    unordered: Annotated[
+        tuple[UnorderedIn, ...], Field(max_length=50, strict=False), at_most(50)
+    ] = ()
+    tolerances: Annotated[
+        tuple[ToleranceIn, ...], Field(max_length=50, strict=False), at_most(50)
+    ] = ()
     headers: HeaderNames = ("content-type",)
 
     @model_validator(mode="after")
@@ -89,7 +95,9 @@ class ShadowIn(Strict):
     most_samples: Annotated[int, Field(ge=1, le=200_000)] = 50_000
     noise: Annotated[Share, Field(gt=0, le=1)] = 0.5
     learn: Annotated[int, Field(ge=2, le=10_000)] = 50
-    methods: Annotated[tuple[Method, ...], Field(min_length=1, max_length=7, strict=False)] = (
+    methods: Annotated[
+        tuple[Method, ...], Field(min_length=1, max_length=7, strict=False), at_most(7)
+    ] = (
         "GET",
         "HEAD",
     )

@@ -18,7 +18,7 @@ from shared.core.events import AbortAsked, AlertFired, Event, HoldAsked, Promote
 from shared.core.model import AlertMatch, Plan
 from shared.errors import RefusedError
 from shared.planfile import PlanIn, plan_of
-from shared.written import LongLabel, Name, Strict, Who, Words, at_most
+from shared.written import Form, LongLabel, Name, Strict, Who, Words, at_most, by_kind, chosen
 
 # Of an alert's own words so much is kept on record; it is matched by all of them.
 KEPT_CHARS, KEPT_TARGETS = 500, 20
@@ -64,8 +64,19 @@ class PromoteIn(Strict):
     reason: Words = ""
 
 
+def _action_kind(value: object) -> str | None:
+    action = value.get("action") if isinstance(value, dict) else None
+    kinds = {"start": "start", "promote": "promote", "hold": "ask", "resume": "ask", "abort": "ask"}
+    return kinds.get(action) if isinstance(action, str) else None
+
+
 COMMANDS: TypeAdapter[StartIn | AskIn | PromoteIn] = TypeAdapter(
-    Annotated[StartIn | AskIn | PromoteIn, Field(discriminator="action")]
+    Annotated[
+        Annotated[StartIn, chosen("start")]
+        | Annotated[AskIn, chosen("ask")]
+        | Annotated[PromoteIn, chosen("promote")],
+        by_kind(_action_kind, 'action: "start", "promote", "hold", "resume" or "abort" is allowed'),
+    ]
 )
 
 
@@ -126,7 +137,7 @@ class Essentials(BaseModel):
     alertId: LongLabel  # noqa: N815  # the schema's own spelling, here and below
     alertRule: str | None = None  # noqa: N815
     alertRuleID: str | None = None  # noqa: N815
-    severity: Annotated[str, Field(pattern=r"^Sev[0-4]$")] | None = None
+    severity: Annotated[str, Form(r"^Sev[0-4]$", "Sev0 to Sev4")] | None = None
     monitorCondition: Literal["Fired", "Resolved"]  # noqa: N815
     alertTargetIDs: Annotated[tuple[str, ...], at_most(1000)] | None = None  # noqa: N815
     firedDateTime: str | None = None  # noqa: N815
@@ -262,8 +273,8 @@ def _moment_s(text: str | None) -> float | None:
 def _unambiguous[T](adapter: TypeAdapter[T], body: bytes, what: str) -> T:
     """Of a name that is given twice the last would win, whichever was meant."""
     said = _read(adapter, body, what)
-    if ambiguous := refusal.twice(body):
-        raise RefusedError(f"not {what}: {ambiguous}")
+    if ambiguous := refusal.repeated(body):
+        raise RefusedError(f"not {what}: {'; '.join(ambiguous)}")
     return said
 
 

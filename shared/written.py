@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    Tag,
     WithJsonSchema,
 )
 from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
@@ -23,6 +24,8 @@ DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)", re.ASCII)
 SHARE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)%", re.ASCII)
 POINTS = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)pp", re.ASCII)
 SIZES: Mapping[str, float] = {**UNITS_S, "%": 0.01, "pp": 0.01}
+# How the marks of kinds begin, which are in no place of a document.
+CHOICE, UNKNOWN_KIND = "\0", "unknown_kind"
 PROFILE_ID = (
     r"(?i)^/subscriptions/[^\x00-\x20\x7f/?#]{1,64}/resourceGroups/[^\x00-\x20\x7f/?#]{1,90}"
     r"/providers/Microsoft\.Network/trafficManagerProfiles/[^\x00-\x20\x7f/?#]{1,63}$"
@@ -84,9 +87,19 @@ class Form:
         return text
 
 
+def chosen(kind: str) -> Tag:
+    """The mark of one kind of value, which no place of a document is named by."""
+    return Tag(f"{CHOICE}{kind}")
+
+
 def by_kind(kind: Callable[[object], str | None], words: str) -> Discriminator:
     """Choose by looking, so that a refusal speaks only of what was meant."""
-    return Discriminator(kind, "unknown_kind", words)
+
+    def look(value: object) -> str | None:
+        found = kind(value)
+        return None if found is None else f"{CHOICE}{found}"
+
+    return Discriminator(look, UNKNOWN_KIND, words)
 
 
 def at_most(count: int) -> BeforeValidator:
@@ -117,7 +130,11 @@ type Name = Annotated[
     ),
 ]
 type Label = Annotated[
-    str, Form(r"^[^\x00-\x1f\x7f]{1,260}$", "a text of 1 to 260 characters, none of control,")
+    str,
+    Form(
+        r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]{1,260}$",
+        "a text of 1 to 260 characters, none of control,",
+    ),
 ]
 type Who = Annotated[str, Field(min_length=1, max_length=260)]
 type ProfileId = Annotated[

@@ -3,6 +3,7 @@
     partition            row                       what
     r-<rollout>          record                    plan and rollout; its etag is the one that counts
     r-<rollout>          h-<number>                one event and what it led to; never changed
+    r-<rollout>          t-<newest first>          the same where something turned, apart from looks
     r-<rollout>          m-<hash of message id>    the message's effect is in row <number>
     index                <rollout>                 that there is such a rollout
     claims               <hash of profile>         which rollout holds the profile
@@ -14,7 +15,7 @@
     heartbeat            tick                      when a tick last ran
 
 Every update names the etag it read. A save whose reply was lost looks like a conflict to its
-repetition; the caller reloads and finds its own row. A transaction has three operations at most,
+repetition; the caller reloads and finds its own row. A transaction has four operations at most,
 with samples 91, of 100 allowed.
 """
 

@@ -89,7 +89,8 @@ SHOWN = {
             }
         ]
     },
-    "rollouts/shop-2.4/history": {"history": ROLLOUT["history"]},
+    "rollouts/shop-2.4/history?after=600": {"rows": 721, "history": ROLLOUT["history"]},
+    "rollouts/shop-2.4/history?after=0": {"rows": 700, "history": ROLLOUT["history"]},
     "rollouts/shop-2.4/replay": {"rows": 5, "reproduced": True, "difference": ""},
     "rollouts/forged/replay": {"rows": 1, "reproduced": False, "difference": "row 2 says all"},
 }
@@ -100,7 +101,9 @@ async def linnet_url(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """An HTTP interface that shows one rollout."""
 
     async def show(request: web.Request) -> web.Response:
-        return web.json_response(SHOWN[request.match_info["path"]])
+        after = request.query.get("after")
+        path = request.match_info["path"]
+        return web.json_response(SHOWN[path if after is None else f"{path}?after={after}"])
 
     server = web.Application()
     server.router.add_get("/api/{path:.*}", show)
@@ -200,7 +203,7 @@ async def test_a_plan_may_share_parts_as_yaml_can(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text(
         yaml.safe_dump(plan_document(bake=None)).replace(
-            "bake: null", "bake:\n  <<: &usual {min: 1m, max: 9m}\n  min: 2m"
+            "bake: null", "bake: &b\n  <<: &usual {min: 1m, max: 9m}\n  min: 2m"
         )
     )
 
@@ -295,12 +298,13 @@ async def test_a_rejected_message_is_posted_again_by_the_beginning_of_its_key(
 
 
 async def test_every_row_can_be_had_a_page_at_a_time(linnet_url: str) -> None:
-    """With the command that gives the next page."""
+    """With the command that gives the next page, if there is one."""
     result = await linnet("history", "shop-2.4", "--after", "600")
 
     assert result.exit_code == 0
     assert "Held by ada." in result.stdout
     assert "linnet history shop-2.4 --after 700" in result.stdout
+    assert "go on with" not in (await linnet("history", "shop-2.4")).stdout
 
 
 async def test_a_replay_says_whether_history_gives_the_record(linnet_url: str) -> None:

@@ -85,6 +85,7 @@ async def test_every_look_can_be_had_a_page_at_a_time(town: Town) -> None:
         after = numbers[-1]
 
     assert numbers == list(range(1, shown["rows"] + 1))
+    assert page["rows"] == shown["rows"]
     assert (await api.history(town.world, "nobody", "0"))[0] == 404
 
 

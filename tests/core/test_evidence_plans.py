@@ -36,6 +36,8 @@ def rule(bad: object) -> Rule:
         ({"result_code": "5.."}, Rule("r", result_code="5..")),
         ({"result_code": "4(08|29)|[^2-4]+"}, Rule("r", result_code="4(08|29)|[^2-4]+")),
         ({"result_code": "a" * 64}, Rule("r", result_code="a" * 64)),
+        ({"result_code": "499"}, Rule("r", result_code="499")),
+        ({"result_code": "a1xxb+"}, Rule("r", result_code="a1xxb+")),
     ],
     ids=str,
 )
@@ -64,10 +66,11 @@ def test_every_kind_of_rule_is_understood(bad: object, meant: Rule) -> None:
             "result_code: there is no field of this name",
         ),
         ({"result_code": ""}, "result_code: a regular expression of letters, digits and"),
-        ({"result_code": "a" * 65}, "at most 64 characters"),
+        ({"result_code": "a" * 65}, "at most 64 characters are allowed"),
         ({"result_code": 500}, "text is allowed, in YAML in quotes (given 500)"),
-        ({"result_code": "5xx"}, 'a class of codes is written "5..", '),
-        ({"result_code": "404|4XX"}, 'a class of codes is written "4..", '),
+        ({"result_code": "5xx"}, 'it meets no status of HTTP; a class of them is written "5.."'),
+        ({"result_code": "50X"}, "it meets no status of HTTP"),
+        ({"result_code": "5*"}, "it meets no status of HTTP"),
     ],
     ids=str,
 )

@@ -166,11 +166,6 @@ def bins_of_their_own(arm: ArmBin, rule: int, *_: BadWeight) -> tuple[float, flo
     return (arm.items * rows / arm.bad[rule], rows) if rows else (arm.rows, 0.0)
 
 
-def rows_alike(*_: object) -> float:
-    """All rows of a bin are taken to stand for equally many requests."""
-    return 0.0
-
-
 def evidence_forgotten(known: Evidence, bins: Iterable[tuple[int, Counts]]) -> Evidence:
     """Each look starts from nothing."""
     blank = replace(judge.begin(known.floor), step_floor=known.step_floor)
@@ -210,7 +205,7 @@ FAULTS: dict[str, tuple[Any, str, Any, World]] = {
     "item counts as events": (exposures, "exposure", item_counts_as_events, SILENT),
     "rows as exposure": (exposures, "exposure", rows_as_exposure, EXEMPT),
     "rows where no failure is": (exposures, "exposure", rows_where_none_is_bad, LONE),
-    "rows taken for alike": (exposures, "_unevenness", rows_alike, FEW_HEAVY),
+    "rows taken for alike": (exposures.Rows, "variance", 0.0, FEW_HEAVY),
     "bins of their own": (exposures, "exposure", bins_of_their_own, HALVED),
     "evidence reset at each look": (judge, "gather", evidence_forgotten, HARM),
     "step never reset": (judge, "start_step", step_never_reset, LATE_HARM),

@@ -36,6 +36,8 @@ MOST_S = 0.25
 MOST_RECORD_BYTES = MOST_BYTES + 10_000
 REFUSAL = re.compile(r"not an? [a-z ]+: .+: .+", re.DOTALL)
 NAMELESS = re.compile(r"not an? [a-z ]+: \s*: (Extra|Field|Input|String|Tuple|Value) \w+")
+# What only the code's models know.
+JARGON = re.compile(r": (Input|String|Tuple|Value|Extra) |validator|function-|constrained-")
 # Control characters (line ends, the terminal's escapes), and halves of characters.
 FORGING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -98,6 +100,8 @@ def refusal_is_sound(words: str) -> str:
         return f"a refusal has more than {MOST_WORDS} characters"
     if not REFUSAL.fullmatch(words) or NAMELESS.match(words):
         return "a refusal names no field"
+    if JARGON.search(words):
+        return "a refusal speaks of how it was read"
     return "a refusal can forge a line of the log" if FORGING.search(words) else ""
 
 
