@@ -17,6 +17,8 @@ from shared.written import CHOICE, UNKNOWN_KIND, in_unit_of
 
 MAX_REASONS = 20
 SHOWN_FIELD, SHOWN_MESSAGE, SHOWN_INPUT = 120, 200, 80
+# In a longer body that is refused anyway it is not looked for what is given twice besides.
+SOUGHT_BYTES = 16_384
 _BOUNDS = {
     "greater_than": ("gt", "more than"),
     "greater_than_equal": ("ge", "at least"),
@@ -70,12 +72,22 @@ def reasons(error: ValidationError, body: bytes) -> str:
     details = [detail for detail in error.errors() if not _only_emptied(detail)]
     found = [_reason(detail) for detail in details[:MAX_REASONS]]
     sound = all(detail["type"] != "json_invalid" for detail in details)
-    return "; ".join([*found, *(repeated(body) if sound else ())][:MAX_REASONS])
+    sought = sound and len(body) <= SOUGHT_BYTES
+    return "; ".join([*found, *(repeated(body) if sought else ())][:MAX_REASONS])
 
 
 def repeated(body: bytes) -> list[str]:
     """The fields that an object of a sound JSON body has more than once."""
-    document = json.loads(body, object_pairs_hook=_Fields)
+    found = False
+
+    def fields(pairs: list[tuple[str, Any]]) -> _Fields:
+        nonlocal found
+        found |= len(dict(pairs)) < len(pairs)
+        return _Fields(pairs)
+
+    document = json.loads(body, object_pairs_hook=fields)
+    if not found:
+        return []
     return [
         f"{_plain(place, SHOWN_FIELD)}: once is allowed (given {times} times)"
         for place, times in islice(_again(document, ()), MAX_REASONS)

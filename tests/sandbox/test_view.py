@@ -66,6 +66,6 @@ def test_a_decision_in_full_is_readable_at_100_columns(verdict: Verdict) -> None
 
 def test_a_decision_in_one_line_begins_with_what_it_rests_on() -> None:
     """Where there is nothing, the sentence follows at once."""
-    assert f"10 % {told(row(FAIL)).numbers}  errors: the canary" in decision(told(row(FAIL))).plain
+    assert f"10 % {told(row(FAIL)).numbers}  errors: bad are " in decision(told(row(FAIL))).plain
     held = told(row(None, "Held by ada."))
     assert decision(held).plain.endswith("10 % Held by ada.")
