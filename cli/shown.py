@@ -29,7 +29,7 @@ def rollout(found: Json) -> Iterator[RenderableType]:
         yield Text(f"{name} means slower than {limit:.0f} ms, which was frozen at the start")
     yield from map(Text, standardised(found))
     yield history(found["history"])
-    left_out = found["rows"] - len(found["history"])
+    left_out = found.get("rows", 0) - len(found["history"])
     if left_out > 0:
         yield Text(f"{left_out} more rows are kept, mostly looks: linnet history {found['name']}")
 

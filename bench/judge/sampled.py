@@ -47,9 +47,13 @@ TENTH_EXEMPT = Sampler("1 in 10 but failures", ((1.0, 0.1),), exempt=True)
 SPARSE_EXEMPT = Sampler("1 in 100 but failures", ((1.0, 0.01),), exempt=True)
 HALVED_EXEMPT = Sampler("halved but failures", HALVED.parts, exempt=True)
 VARIED_EXEMPT = Sampler("1, 2, 5, 10 or 20 but failures", exempt=True, varied=True)
+TAIL_EXEMPT = Sampler(
+    "slow kept, rest 1 in 100 but failures", ((0.02, 1.0), (0.98, 0.01)), exempt=True
+)
 PAIRS: Final = (
     *((each, each) for each in (WHOLE, TENTH, HALVED, HEAVY, VARIED)),
     *((each, each) for each in (TENTH_EXEMPT, SPARSE_EXEMPT, HALVED_EXEMPT, VARIED_EXEMPT)),
+    (TAIL_EXEMPT, TAIL_EXEMPT),
     *((TENTH, WHOLE), (WHOLE, TENTH), (WHOLE, HALVED), (TENTH, HALVED), (WHOLE, HEAVY)),
     *((WHOLE, TENTH_EXEMPT), (TENTH_EXEMPT, WHOLE)),
     *((TENTH, TENTH_EXEMPT), (TENTH_EXEMPT, TENTH)),

@@ -14,6 +14,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from math import exp
 
 from shared.core.evidence import Counts
 from shared.core.telemetry import ArmBin, BinSeen, Rule
@@ -176,7 +177,7 @@ def baseline(rules: tuple[Rule, ...], bins: tuple[BinSeen, ...]) -> Mapping[str,
 def spared(known: BadWeight) -> bool:
     """Whether sampling is known to thin this arm's rows, and its bad ones by less than half."""
     coarse = known.others.mean >= _THINNED
-    return coarse and _share(known, _strength(known), 1.0) < 1 / 2
+    return coarse and _share(known, _strength(known, known), 1.0) < 1 / 2
 
 
 def _ordered(bins: Iterable[BinSeen]) -> list[BinSeen]:
@@ -216,15 +217,26 @@ def _thinning(own: BadWeight, other: BadWeight, doubt: float) -> float:
         own.usual + other.usual,
         own.spread + other.spread,
     )
-    strength = _strength(both)
-    alike = _share(both, strength, 1.0)
-    return _share(own, strength, alike + doubt * max(0.0, 1.0 - alike))
+    alike = _share(both, _strength(both, both), 1.0)
+    strength = _strength(own, both)
+    doubted = doubt * _chance(own) * (_LENT / strength) ** 0.5
+    return _share(own, strength, alike + doubted * max(0.0, 1.0 - alike))
 
 
-def _strength(seen: BadWeight) -> float:
-    """What is lent, and more the more unevenly rows weigh: requests lost to sampling."""
-    lost = seen.usual - seen.rows
-    return _LENT + (seen.spread / lost / _UNLIKE if lost > 0 else 0.0)
+def _strength(own: BadWeight, both: BadWeight) -> float:
+    """What is lent, and more the more unevenly rows weigh: requests lost to sampling.
+
+    Only as far as this arm's bad rows may be as light as they are by chance: where they are not,
+    however unevenly others weigh, they are spared.
+    """
+    lost = both.usual - both.rows
+    return _LENT + (_chance(own) * both.spread / lost / _UNLIKE if lost > 0 else 0.0)
+
+
+def _chance(seen: BadWeight) -> float:
+    """How likely bad rows are so light (0..1), were they drawn like the others: a normal tail."""
+    light = max(0.0, seen.usual - seen.items)
+    return exp(-light * light / seen.spread / 2) if seen.spread > 0 else 1.0
 
 
 def _share(seen: BadWeight, strength: float, expected: float) -> float:

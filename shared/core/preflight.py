@@ -14,7 +14,8 @@ from shared.core.model import Pair, Plan, Rollout
 from shared.core.telemetry import Answer, Sight
 
 # By simulation: with fewer rows good releases are taken back oftener than promised.
-_LEAST_ROWS = 3
+# Where bad rows are few beside the others, blocks without any of these hardly have a bad one.
+_LEAST_ROWS, _MANY_BAD = 3, 1 / 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +211,10 @@ def _coarse_problems(plan: Plan, rollout: Rollout) -> list[str]:
     problems = []
     for rule, (stable, _) in (rollout.bad_weights or {}).items():
         a_block = stable.others.rows * _share_of_a_bin(plan, rollout) * percent / 100
-        if exposures.spared(stable) and a_block < _LEAST_ROWS:
+        few = a_block < _LEAST_ROWS and stable.rows > _MANY_BAD * stable.others.rows
+        if few and exposures.spared(stable):
             problems.append(
-                f"rule {rule}: sampling spares failures, and of the canary's other requests it "
+                f"rule {rule}: sampling spares bad requests, and of the canary's other requests it "
                 f"would keep {a_block:.2g} a block at {percent:g} %, at least {_LEAST_ROWS} are "
                 "needed to know how many there were; keep more, begin with a larger step, or set "
                 "a longer evidence.bin"

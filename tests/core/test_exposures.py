@@ -104,6 +104,17 @@ def test_how_unevenly_rows_weigh_is_learnt_from_all_of_them_but_the_bad() -> Non
     assert exposure(exempt, 0, after(exempt), UNKNOWN)[0] > 600
 
 
+def test_rows_far_lighter_than_chance_has_it_are_spared_however_uneven_the_others() -> None:
+    """Two in a hundred rows whole, the rest one in a hundred, and all that are bad: tail sampling."""
+    spared = BadWeight(rows=360, items=360, usual=360 * 33, spread=360 * 800)
+    arm = ArmBin(items=1000, rows=30, bad=(1.0,), bad_rows=(1,))
+
+    assert exposure(arm, 0, spared, spared)[0] > 980
+    assert exposure(arm, 0, UNKNOWN, spared, 0.15)[0] > 300
+    few = BadWeight(rows=2, items=2, usual=66, spread=1600)
+    assert exposure(arm, 0, few, few)[0] < 400
+
+
 def test_bins_that_are_all_bad_or_of_an_older_version_say_nothing_of_unevenness() -> None:
     """There are no other rows, or nobody squared them."""
     all_bad = ArmBin(items=100, rows=10, bad=(100.0,), bad_rows=(10,), squares=5000)

@@ -123,13 +123,21 @@ def test_a_longer_bin_has_hardly_more_clients() -> None:
 @pytest.mark.parametrize(
     ("arm", "refused"),
     [
-        (ArmBin(6000, 65, (6.0,), (6,), squares=594_006), True),
+        (ArmBin(5960, 119, (60.0,), (60,), squares=590_060), True),
+        (ArmBin(5906, 65, (6.0,), (6,), squares=590_006), False),
         (ArmBin(6000, 605, (6.0,), (6,), squares=59_406), False),
         (ArmBin(6000, 60, (600.0,), (6,), squares=600_000), False),
         (ArmBin(6000, 3030, (6.0,), (6,), squares=303_000), False),
         (ArmBin(6000, 6000, (6.0,), (6,), squares=6000), False),
     ],
-    ids=["1 in 100 but failures", "1 in 10 but failures", "1 in 100", "half whole", "whole"],
+    ids=[
+        "1 in 100 but failures",
+        "few of them",
+        "1 in 10 but failures",
+        "1 in 100",
+        "half whole",
+        "whole",
+    ],
 )
 def test_where_failures_alone_are_kept_a_block_needs_other_rows(
     arm: ArmBin, *, refused: bool
