@@ -105,7 +105,7 @@ def test_how_unevenly_rows_weigh_is_learnt_from_all_of_them_but_the_bad() -> Non
 
 
 def test_rows_far_lighter_than_chance_has_it_are_spared_however_uneven_the_others() -> None:
-    """Two in a hundred rows whole, the rest one in a hundred, and all that are bad: tail sampling."""
+    """Tail sampling: all bad and two in a hundred others are kept, and one in a hundred more."""
     spared = BadWeight(rows=360, items=360, usual=360 * 33, spread=360 * 800)
     arm = ArmBin(items=1000, rows=30, bad=(1.0,), bad_rows=(1,))
 
