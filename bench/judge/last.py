@@ -14,7 +14,7 @@ import numpy as np
 from bench.judge import worlds
 from bench.judge.engine import Ints
 from bench.judge.rises import Floats
-from bench.judge.tables import Table, median, wilson
+from bench.judge.tables import Table, median, percent
 from bench.judge.worlds import Cell
 from shared.core import judge
 from shared.core.judge import Counts, Evidence, Kind, Risk, Step
@@ -62,12 +62,9 @@ def table(found: Mapping[Last, Ints]) -> Table:
     rows = []
     for task, back in found.items():
         hits = back[back > 0]
-        low, high = (100 * bound for bound in wilson(len(hits), task.runs))
         minutes = f"{TICKS_A_BLOCK * median(hits.astype(np.float64))[0]:.0f}" if len(hits) else "-"
-        share = f"{100 * len(hits) / task.runs:.1f} % [{low:.1f}, {high:.1f}]"
-        rows.append(
-            [f"{task.cell.rps:g}, {100 * task.cell.rate:g} %", f"x{task.worse:g}", share, minutes]
-        )
+        served = f"{task.cell.rps:g}, {100 * task.cell.rate:g} %"
+        rows.append([served, f"x{task.worse:g}", percent(len(hits), task.runs), minutes])
     return Table("The last step: held against an objective", head, rows)
 
 

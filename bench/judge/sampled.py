@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from bench.judge.engine import Ints
-from bench.judge.tables import Table, wilson
+from bench.judge.tables import Table, percent
 from shared.core import exposures, judge
 from shared.core.exposures import UNKNOWN
 from shared.core.judge import Kind, Risk, Step
@@ -73,11 +73,11 @@ class Sampled:
     runs: int
 
 
-def run(task: Sampled) -> tuple[int, Ints, int]:
-    """How many passed, after how many blocks each, and how many were taken back."""
+def run(task: Sampled) -> tuple[Ints, int]:
+    """After how many blocks each that passed did so, and how many were taken back."""
     ends = [_rollout(task, np.random.default_rng([SEED, number])) for number in range(task.runs)]
     passes = np.array([blocks for kind, blocks in ends if kind is Kind.PASS], np.int64)
-    return len(passes), passes, sum(kind is Kind.FAIL for kind, _ in ends)
+    return passes, sum(kind is Kind.FAIL for kind, _ in ends)
 
 
 def tasks(runs: int) -> list[Sampled]:
@@ -89,7 +89,7 @@ def tasks(runs: int) -> list[Sampled]:
     return rows + [Sampled(*pair, *QUIET, 6.0, 1.0, runs) for pair in alike]
 
 
-def table(found: Mapping[Sampled, tuple[int, Ints, int]]) -> Table:
+def table(found: Mapping[Sampled, tuple[Ints, int]]) -> Table:
     """A row a cell: passed, taken back, and after how many blocks half of those that passed had."""
     head = [
         "stable / canary",
@@ -100,18 +100,13 @@ def table(found: Mapping[Sampled, tuple[int, Ints, int]]) -> Table:
         "blocks",
     ]
     rows = []
-    for task, (passed, blocks, back) in found.items():
+    for task, (passes, back) in found.items():
         names = dict.fromkeys((task.stable.name, task.canary.name))
         served = f"{task.requests:g} a block, {100 * task.rate:g} %"
-        half = f"{np.median(blocks):.0f}" if passed else "-"
-        shares = (_share(count, task.runs) for count in (passed, back))
+        half = f"{np.median(passes):.0f}" if len(passes) else "-"
+        shares = (percent(count, task.runs) for count in (len(passes), back))
         rows.append([" / ".join(names), served, f"x{task.worse:g}", *shares, half])
     return Table("Sampled telemetry: passed within 300 blocks, and taken back", head, rows)
-
-
-def _share(count: int, runs: int) -> str:
-    low, high = (100 * bound for bound in wilson(count, runs))
-    return f"{100 * count / runs:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 def _rollout(task: Sampled, rng: np.random.Generator) -> tuple[Kind, int]:

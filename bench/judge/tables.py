@@ -122,14 +122,15 @@ def named(cell: Cell) -> str:
     return f"{cell.world}{ttl}{twist}, {cell.rps:g}, {cell.rate:.1%}{ratio}"
 
 
-def _percent(hits: int, of: int) -> str:
+def percent(hits: int, of: int) -> str:
+    """A share with its interval; `of` is not 0."""
     low, high = wilson(hits, of)
     return f"{100 * hits / of:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def share(found: Outcome, verdict: int) -> str:
     """How many ended so, with its interval."""
-    return _percent(int((found.verdict == verdict).sum()), len(found.verdict))
+    return percent(int((found.verdict == verdict).sum()), len(found.verdict))
 
 
 def minutes(found: Outcome, verdict: int) -> str:
@@ -176,4 +177,4 @@ def _pooled(outcomes: Outcomes, world: str, verdict: int, judge: str) -> str:
         return ""
     worst = max(cell.mean() for cell in hits)
     every = np.concatenate(hits)
-    return f"{_percent(int(every.sum()), every.size)}, worst {100 * worst:.1f}"
+    return f"{percent(int(every.sum()), every.size)}, worst {100 * worst:.1f}"
