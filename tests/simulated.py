@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from shared.core import evidence, exposures, judge
-from shared.core.exposures import UNKNOWN, BadWeights
+from shared.core.bad_rows import UNKNOWN, BadWeights
 from shared.core.judge import Evidence, Kind, Risk, Step
 from shared.core.telemetry import ArmBin, BinSeen
 

@@ -5,16 +5,16 @@ next at NEXT_SHARE; stable's past first. Blocks of a minute, a look after each, 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from bench.judge.engine import Ints
 from bench.judge.tables import Table, percent
-from shared.core import exposures, judge
-from shared.core.exposures import UNKNOWN
-from shared.core.judge import Kind, Risk, Step
+from shared.core import exposures, judge, steadiness
+from shared.core.bad_rows import UNKNOWN, BadWeights
+from shared.core.judge import Evidence, Kind, Risk, Step
 from shared.core.telemetry import ArmBin, BinSeen
 
 PAST, MOST, SEED = 60, 300, 7
@@ -23,18 +23,22 @@ STEPS: Final = 6
 # Requests a block in all, and stable's rate. What may not pass is twice as bad in the first, where
 # half of the traffic follows, and 0.1 points worse in the other, where all of it does.
 BUSY, QUIET = (600.0, 0.01), (1200.0, 0.0002)
+BUSIER, RARER = (6000.0, 0.01), (600.0, 0.001)
+# The block of the step (0..) in which sampling changes, where it does.
+TURNS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
     """What is kept of an arm's rows: parts of its requests, each with its chance (0..1).
 
-    `exempt`: failures are always kept; `varied`: the one chance is drawn anew for each block.
+    `exempt`: of the failures this share is always kept; `varied`: the one chance is drawn anew for
+    each block.
     """
 
     name: str
     parts: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
-    exempt: bool = False
+    exempt: float = 0.0
     varied: bool = False
 
 
@@ -43,17 +47,19 @@ TENTH = Sampler("1 in 10", ((1.0, 0.1),))
 HALVED = Sampler("halved", ((0.5, 1.0), (0.5, 0.1)))
 HEAVY = Sampler("half whole, half 1 in 100", ((0.5, 1.0), (0.5, 0.01)))
 VARIED = Sampler("1, 2, 5, 10 or 20", varied=True)
-TENTH_EXEMPT = Sampler("1 in 10 but failures", ((1.0, 0.1),), exempt=True)
-SPARSE_EXEMPT = Sampler("1 in 100 but failures", ((1.0, 0.01),), exempt=True)
-HALVED_EXEMPT = Sampler("halved but failures", HALVED.parts, exempt=True)
-VARIED_EXEMPT = Sampler("1, 2, 5, 10 or 20 but failures", exempt=True, varied=True)
+TENTH_EXEMPT = Sampler("1 in 10 but failures", ((1.0, 0.1),), exempt=1.0)
+SPARSE_EXEMPT = Sampler("1 in 100 but failures", ((1.0, 0.01),), exempt=1.0)
+HALVED_EXEMPT = Sampler("halved but failures", HALVED.parts, exempt=1.0)
+VARIED_EXEMPT = Sampler("1, 2, 5, 10 or 20 but failures", exempt=1.0, varied=True)
+TENTH_HALF = Sampler("1 in 10 but half of the failures", ((1.0, 0.1),), exempt=0.5)
+HUNDREDTH = Sampler("1 in 100", ((1.0, 0.01),))
 TAIL_EXEMPT = Sampler(
-    "slow kept, rest 1 in 100 but failures", ((0.02, 1.0), (0.98, 0.01)), exempt=True
+    "slow kept, rest 1 in 100 but failures", ((0.02, 1.0), (0.98, 0.01)), exempt=1.0
 )
 PAIRS: Final = (
     *((each, each) for each in (WHOLE, TENTH, HALVED, HEAVY, VARIED)),
     *((each, each) for each in (TENTH_EXEMPT, SPARSE_EXEMPT, HALVED_EXEMPT, VARIED_EXEMPT)),
-    (TAIL_EXEMPT, TAIL_EXEMPT),
+    *((each, each) for each in (TAIL_EXEMPT, TENTH_HALF)),
     *((TENTH, WHOLE), (WHOLE, TENTH), (WHOLE, HALVED), (TENTH, HALVED), (WHOLE, HEAVY)),
     *((WHOLE, TENTH_EXEMPT), (TENTH_EXEMPT, WHOLE)),
     *((TENTH, TENTH_EXEMPT), (TENTH_EXEMPT, TENTH)),
@@ -62,7 +68,10 @@ PAIRS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """So many rollouts; `requests` a block in all, `rate` stable's, `worse` times that canary's."""
+    """So many rollouts; `requests` a block in all, `rate` stable's, `worse` times that canary's.
+
+    `before`: how both were sampled in the past and in the step's first blocks, where it changes.
+    """
 
     stable: Sampler
     canary: Sampler
@@ -71,6 +80,7 @@ class Sampled:
     worse: float
     next_share: float
     runs: int
+    before: Sampler | None = None
 
 
 def run(task: Sampled) -> tuple[Ints, int]:
@@ -84,6 +94,14 @@ def tasks(runs: int) -> list[Sampled]:
     """Each pair of samplers at the margin and with a good canary; a nearly silent service too."""
     rows = [
         Sampled(*pair, *BUSY, worse, NEXT_SHARE, runs) for pair in PAIRS for worse in (2.0, 1.0)
+    ]
+    alone = ((SPARSE_EXEMPT, HUNDREDTH, *BUSIER), (TENTH_EXEMPT, TENTH, *RARER))
+    rows += [Sampled(*each, 2.0, NEXT_SHARE, runs) for each in alone]
+    turns = ((TENTH, TENTH_EXEMPT), (TENTH_EXEMPT, TENTH))
+    rows += [
+        Sampled(after, after, *BUSY, worse, NEXT_SHARE, runs, before)
+        for before, after in turns
+        for worse in (2.0, 1.0)
     ]
     alike = ((each, each) for each in (WHOLE, TENTH, HALVED, HEAVY))
     return rows + [Sampled(*pair, *QUIET, 6.0, 1.0, runs) for pair in alike]
@@ -101,34 +119,43 @@ def table(found: Mapping[Sampled, tuple[Ints, int]]) -> Table:
     ]
     rows = []
     for task, (passes, back) in found.items():
-        names = dict.fromkeys((task.stable.name, task.canary.name))
+        name = " / ".join(dict.fromkeys((task.stable.name, task.canary.name)))
+        name = f"{task.before.name}, then {name}" if task.before else name
         served = f"{task.requests:g} a block, {100 * task.rate:g} %"
         half = f"{np.median(passes):.0f}" if len(passes) else "-"
         shares = (percent(count, task.runs) for count in (len(passes), back))
-        rows.append([" / ".join(names), served, f"x{task.worse:g}", *shares, half])
+        rows.append([name, served, f"x{task.worse:g}", *shares, half])
     return Table("Sampled telemetry: passed within 300 blocks, and taken back", head, rows)
 
 
 def _rollout(task: Sampled, rng: np.random.Generator) -> tuple[Kind, int]:
     """How one rollout's step ends, and in which block (1..)."""
     everyone = task.requests
-    past = [_arm(task.stable, everyone, task.rate, rng) for _ in range(PAST)]
+    past = [_arm(task.before or task.stable, everyone, task.rate, rng) for _ in range(PAST)]
     known = exposures.learnt(
         [BinSeen(number, arm, None) for number, arm in enumerate(past)], 0, (UNKNOWN, UNKNOWN)
     )
     evidence = judge.begin(PAST)
     for number in range(PAST, PAST + MOST):
-        stable = _arm(task.stable, everyone * (1 - SHARE), task.rate, rng)
-        canary = _arm(task.canary, everyone * SHARE, task.rate * task.worse, rng)
+        turned = task.before is None or number >= PAST + TURNS
+        samplers = (task.stable, task.canary) if turned else (task.before, task.before)
+        stable = _arm(samplers[0] or task.stable, everyone * (1 - SHARE), task.rate, rng)
+        canary = _arm(samplers[1] or task.canary, everyone * SHARE, task.rate * task.worse, rng)
         seen = [BinSeen(number, stable, canary)]
         evidence = judge.gather(evidence, exposures.counted(seen, 0, known))
-        evidence = judge.fold(evidence, number + 1)
         known = exposures.learnt(seen, 0, known)
+        evidence = replace(judge.fold(evidence, number + 1), turned=known[0].turned)
         step = Step(task.next_share, STEPS, number + 1)
         kind = judge.weigh({"errors": evidence}, step, Risk()).kind
-        if kind in {Kind.PASS, Kind.FAIL}:
+        if kind is Kind.FAIL or (kind is Kind.PASS and not _untold(evidence, known)):
             return kind, number + 1 - PAST
     return Kind.UNSURE, MOST
+
+
+def _untold(evidence: Evidence, known: BadWeights) -> str:
+    seen = evidence.rollout
+    rate = seen.stable_bad / max(1, seen.stable_events)
+    return steadiness.untold("errors", known, rate, judge.pass_bound(Risk()))
 
 
 def _arm(sampler: Sampler, requests: float, rate: float, rng: np.random.Generator) -> ArmBin | None:
@@ -139,11 +166,14 @@ def _arm(sampler: Sampler, requests: float, rate: float, rng: np.random.Generato
     items = squares = bad_items = 0.0
     rows = bad_rows = 0
     for share, kept in parts:
-        bad = int(rng.poisson(requests * share * rate))
+        bad, spared = (
+            int(rng.poisson(requests * share * rate * part))
+            for part in (1 - sampler.exempt, sampler.exempt)
+        )
         good = int(rng.binomial(rng.poisson(requests * share * (1 - rate)), kept))
-        bad, weight = (bad, 1.0) if sampler.exempt else (int(rng.binomial(bad, kept)), 1 / kept)
-        rows, bad_rows = rows + good + bad, bad_rows + bad
-        items += good / kept + bad * weight
-        squares += good / kept**2 + bad * weight**2
-        bad_items += bad * weight
+        bad = int(rng.binomial(bad, kept))
+        rows, bad_rows = rows + good + bad + spared, bad_rows + bad + spared
+        items += (good + bad) / kept + spared
+        squares += (good + bad) / kept**2 + spared
+        bad_items += bad / kept + spared
     return ArmBin(items, rows, (bad_items,), (bad_rows,), squares=squares) if rows else None

@@ -57,7 +57,8 @@ class Evidence:
     2 (the guard has tripped), and `dead`: the requests in them; `lone_bins`: folded bins of this
     step in which only the canary served, which is all there is at 100 %; `served_bins`: those in
     which any arm served; `rollout_bins`: folded bins in which both arms served; `objective`: the
-    bad rate frozen for 100 %, 0 below that.
+    bad rate frozen for 100 %, 0 below that; `turned`: not 1 once stable's bad rows stand for so
+    many times the requests that its counts rest on.
     """
 
     rollout_table: Table
@@ -74,6 +75,7 @@ class Evidence:
     served_bins: int = 0
     objective: float = 0.0
     dead: Counts = Counts()
+    turned: float = 1.0
 
 
 def begin(floor: int) -> Evidence:
@@ -122,6 +124,7 @@ def fold(evidence: Evidence, before_bin: int) -> Evidence:
         served_bins=evidence.served_bins + sum([_any_served(counts) for counts in of_step]),
         objective=evidence.objective,
         dead=dead,
+        turned=evidence.turned,
     )
 
 

@@ -56,6 +56,7 @@ __all__ = [
     "fold",
     "gather",
     "objective",
+    "pass_bound",
     "pass_by",
     "stable_is_bad",
     "start_step",
@@ -95,8 +96,8 @@ def weigh(
     elif worse >= needed:
         loudest = max(heard, key=lambda look: look.weighing.worse)
         kind, sentence = Kind.FAIL, reasons.worse(loudest, step, worse, len(looks))
-    elif blind or not looks:
-        kind, sentence = Kind.BLIND, words.blind(blind or "there is no rule to judge by")
+    elif blinded := blind or _unsteady(looks):
+        kind, sentence = Kind.BLIND, words.blind(blinded)
     elif all(look.weighing.passed for look in looks):
         kind, sentence = Kind.PASS, reasons.passes(looks, step)
     else:
@@ -171,9 +172,22 @@ def _with(risk: Risk, tolerance: float | None) -> Risk:
     return risk if tolerance is None else replace(risk, tolerance=tolerance)
 
 
+def _unsteady(looks: Sequence[Look]) -> str:
+    """Why the evidence itself tells nothing; empty where it does."""
+    if not looks:
+        return "there is no rule to judge by"
+    turned = ((look.weighing.rule, look.every.turned) for look in looks if look.every.turned != 1)
+    return next((words.unsteady(*each) for each in turned), "")
+
+
 def _heard(look: Look, least_excess: float | None) -> bool:
-    """Whether a rule's evidence of harm counts; what is left out counts as an e-value of 0."""
+    """Whether a rule's evidence of harm counts; what is left out counts as an e-value of 0.
+
+    Where stable's bad rows have become heavier it looks better than it is, and the canary worse.
+    """
     counts = look.weighing.counts
+    if look.every.turned > 1:
+        return False
     if max(counts.canary_bad, look.every.step.canary_bad) < _LEAST_BAD:
         return False
     if least_excess is None:

@@ -14,12 +14,13 @@ from dataclasses import replace
 
 from shared.core import clients, exposures, judge, levels, questions, watermark, weights
 from shared.core.attendance import Attendance, attended
+from shared.core.bad_rows import UNKNOWN
 from shared.core.judge import Counts, Evidence
 from shared.core.model import Plan, Rollout
 from shared.core.questions import LEVEL_BIN_S, bin_at, level_bins_before, read_up_to
 from shared.core.telemetry import Answer, BinSeen, Levels, Sight
 
-_NOTHING = (exposures.UNKNOWN, exposures.UNKNOWN)
+_NOTHING = (UNKNOWN, UNKNOWN)
 
 type Newest = float | None
 type Fold = Callable[[Evidence, int], Evidence]
@@ -66,12 +67,17 @@ def _counted(
 ) -> Rollout:
     """The open bins counted by every rule, and those below `before` folded, or passed by."""
     complete = tuple(seen for seen in bins if seen.index < before)
+    by_request = plan.source.client is None or questions.is_final(rollout)
+    still_open = tuple(seen for seen in bins if seen.index >= before)
     evidence, known = dict(rollout.evidence or {}), dict(rollout.bad_weights or {})
     for number, rule in enumerate(plan.source.rules):
         weights_before = known.get(rule.name, _NOTHING)
         counts = exposures.counted(bins, number, weights_before)
-        evidence[rule.name] = fold(judge.gather(evidence[rule.name], counts), before)
+        counted = fold(judge.gather(evidence[rule.name], counts), before)
         known[rule.name] = exposures.learnt(complete, number, weights_before)
+        newest, _ = exposures.learnt(still_open, number, known[rule.name])
+        turned = newest.turned if by_request else 1.0
+        evidence[rule.name] = replace(counted, turned=turned)
     return replace(rollout, evidence=evidence, bad_weights=known)
 
 

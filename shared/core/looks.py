@@ -27,7 +27,7 @@ from shared.core.sights import (
     seen,
     settle_s,
     sick_stable,
-    too_few_samples,
+    too_little,
     trouble_or_drift,
     unwatched,
 )
@@ -161,7 +161,7 @@ def passed(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Cho
     if baked_s(rollout, event) < plan.steps[rollout.step].bake_min_s:
         shown = verdict.sentence.removesuffix(".")
         return stay(rollout, f"{shown}. The shortest bake is not over.")
-    if too_few_samples(plan, rollout):
+    if too_little(plan, rollout):
         return undecided(plan, rollout, event, verdict)
     if gates.waits_for_person(plan, rollout):
         shown = verdict.sentence.removesuffix(".")
@@ -182,7 +182,7 @@ def unseen(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Cho
 def undecided(plan: Plan, rollout: Rollout, event: Ticked, verdict: Verdict) -> Choice:
     """Unsure: gather more, and after the longest bake do what the plan declared."""
     longest_s = plan.steps[rollout.step].bake_max_s
-    few = too_few_samples(plan, rollout)
+    few = too_little(plan, rollout)
     sentence = f"{verdict.sentence}; {few}" if few else verdict.sentence
     if baked_s(rollout, event) < longest_s:
         return stay(rollout, sentence)

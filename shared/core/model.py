@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.core.attendance import Attendance
-from shared.core.exposures import BadWeights
+from shared.core.bad_rows import BadWeights
 from shared.core.judge import Counts, Evidence, Verdict
 from shared.core.levels import Tilt
 from shared.core.shadow import Shadow

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
-from shared.core import clients, exposures, gates, judge, questions, strata, weights
+from shared.core import (
+    bad_rows,
+    clients,
+    exposures,
+    gates,
+    judge,
+    questions,
+    strata,
+    weights,
+    words,
+)
 from shared.core.events import Ticked
 from shared.core.judge import Counts
 from shared.core.model import Pair, Plan, Rollout
@@ -34,7 +44,7 @@ def check(plan: Plan, rollout: Rollout, ticked: Ticked) -> Preflight:
     problems = (*profile_problems, *_evidence_problems(plan, ticked))
     if not problems and ticked.answer and ticked.answer.sight is not Sight.FAILED:
         ready = prepare(plan, rollout, ticked)
-        problems = (*_power_problems(plan, ready), *_coarse_problems(plan, ready))
+        problems = (*_power_problems(plan, ready), *_sampling_problems(plan, ready))
     waiting = ""
     if ticked.answer is None or ticked.answer.sight is Sight.FAILED:
         why = ticked.answer.reason if ticked.answer else "it was not asked"
@@ -203,16 +213,18 @@ def _power_problems(plan: Plan, rollout: Rollout) -> list[str]:
     return problems
 
 
-def _coarse_problems(plan: Plan, rollout: Rollout) -> list[str]:
-    """Failures are kept and hardly a row besides: how much a block has served would be a guess."""
+def _sampling_problems(plan: Plan, rollout: Rollout) -> list[str]:
+    """Sampling that has changed, or keeps failures and so few others that counts are a guess."""
     if plan.source.client is not None:
         return []
     percent = min(step.percent for step in plan.steps if step.percent)
-    problems = []
-    for rule, (stable, _) in (rollout.bad_weights or {}).items():
+    known = rollout.bad_weights or {}
+    turned = ((rule, stable.turned) for rule, (stable, _) in known.items() if stable.turned != 1)
+    problems = [words.unsteady(*each) for each in turned]
+    for rule, (stable, _) in known.items():
         a_block = stable.others.rows * _share_of_a_bin(plan, rollout) * percent / 100
         few = a_block < _LEAST_ROWS and stable.rows > _MANY_BAD * stable.others.rows
-        if few and exposures.spared(stable):
+        if few and bad_rows.spared(stable):
             problems.append(
                 f"rule {rule}: sampling spares bad requests, and of the canary's other requests it "
                 f"would keep {a_block:.2g} a block at {percent:g} %, at least {_LEAST_ROWS} are "

@@ -6,10 +6,21 @@ Nothing here decides; `looks` does, phase by phase.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from shared.core import advice, clients, gates, judge, learning, questions, tallies, tally
+from shared.core import (
+    advice,
+    clients,
+    gates,
+    judge,
+    learning,
+    questions,
+    steadiness,
+    tallies,
+    tally,
+)
+from shared.core.bad_rows import BadWeights
 from shared.core.blindness import blindness
 from shared.core.events import Ticked
-from shared.core.judge import Counts, Kind, Verdict
+from shared.core.judge import Counts, Evidence, Kind, Verdict
 from shared.core.model import Plan, Rollout
 from shared.core.shadow import MISMATCH
 from shared.core.telemetry import Answer, Sight
@@ -166,7 +177,12 @@ def sick_stable(plan: Plan, rollout: Rollout) -> str:
     before, risk = _past_in_blocks(plan, rollout), plan.source.risk
     once = plan.source.client is not None
     for name, evidence in (rollout.evidence or {}).items():
-        if name in before and judge.stable_is_bad(evidence, before[name], risk, once=once):
+        steady = evidence.turned == 1
+        if (
+            steady
+            and name in before
+            and judge.stable_is_bad(evidence, before[name], risk, once=once)
+        ):
             return f"stable itself has gone bad by rule {name}: no fair comparison is possible"
     return ""
 
@@ -197,7 +213,20 @@ def settle_s(plan: Plan, rollout: Rollout) -> float:
     return rollout.ttl_s + plan.name_servers_s
 
 
-def too_few_samples(plan: Plan, rollout: Rollout) -> str:
-    """Why a dark launch may not end yet although its verdict is a pass; empty when it may."""
-    shadow = plan.steps[rollout.step].shadow
-    return "" if shadow is None else tallies.too_few(shadow, rollout)
+def too_little(plan: Plan, rollout: Rollout) -> str:
+    """Why a step may not end yet although its verdict is a pass; empty when it may."""
+    if shadow := plan.steps[rollout.step].shadow:
+        return tallies.too_few(shadow, rollout)
+    if plan.source.client and not questions.is_final(rollout):
+        return ""
+    needed = judge.pass_bound(plan.source.risk)
+    known, evidence = rollout.bad_weights or {}, rollout.evidence or {}
+    return next(filter(None, (_untold(known, evidence, rule, needed) for rule in evidence)), "")
+
+
+def _untold(
+    known: Mapping[str, BadWeights], evidence: Mapping[str, Evidence], rule: str, needed: float
+) -> str:
+    seen = evidence[rule].rollout
+    rate = seen.stable_bad / max(1, seen.stable_events)
+    return steadiness.untold(rule, known[rule], rate, needed) if rule in known else ""

@@ -100,6 +100,16 @@ def blind(reason: str) -> str:
     return f"neither good nor bad can be said now: {reason}"
 
 
+def unsteady(rule: str, turned: float) -> str:
+    """Stable's bad rows stand for more requests than its counts rest on (1), or for fewer."""
+    most = "more" if turned > 1 else "fewer"
+    return (
+        f"{rule}: sampling has changed, and bad requests of stable that were kept stand for {most} "
+        "requests than they did before; what was counted until then and since cannot be put "
+        "together: start again when sampling is steady"
+    )
+
+
 def dead(rule: str, counts: Counts, unit: str) -> str:
     """The dead-canary guard has tripped."""
     broken = "the canary is down or all wrong, half or more bad in two blocks in a row"

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from shared.core import exposures, judge, strata
-from shared.core.exposures import UNKNOWN
+from shared.core.bad_rows import UNKNOWN
 from shared.core.judge import Counts, Kind, Step, Verdict
 from shared.core.telemetry import ArmBin
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.core import exposures, questions
-from shared.core.exposures import UNKNOWN, BadWeight
+from shared.core.bad_rows import UNKNOWN, BadWeight
 from shared.core.model import Phase, Plan
 from shared.core.telemetry import ArmBin, Rule, Sight, Standard, Strata, Stratum
 from tests.given import Walk, pair, plan, profile, saw, step

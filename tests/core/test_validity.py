@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from shared.core import evidence, exposures, judge, stats
-from shared.core.exposures import BadWeight, BadWeights
+from shared.core import bad_rows, evidence, exposures, judge, stats
+from shared.core.bad_rows import BadWeight, BadWeights
 from shared.core.judge import Counts, Evidence, Kind, Risk
 from shared.core.telemetry import ArmBin, BinSeen
 from tests.simulated import World, holds
@@ -205,7 +205,7 @@ FAULTS: dict[str, tuple[Any, str, Any, World]] = {
     "item counts as events": (exposures, "exposure", item_counts_as_events, SILENT),
     "rows as exposure": (exposures, "exposure", rows_as_exposure, EXEMPT),
     "rows where no failure is": (exposures, "exposure", rows_where_none_is_bad, LONE),
-    "rows taken for alike": (exposures.Rows, "variance", 0.0, FEW_HEAVY),
+    "rows taken for alike": (bad_rows.Rows, "variance", 0.0, FEW_HEAVY),
     "bins of their own": (exposures, "exposure", bins_of_their_own, HALVED),
     "evidence reset at each look": (judge, "gather", evidence_forgotten, HARM),
     "step never reset": (judge, "start_step", step_never_reset, LATE_HARM),
