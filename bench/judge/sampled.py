@@ -153,9 +153,7 @@ def _rollout(task: Sampled, rng: np.random.Generator) -> tuple[Kind, int]:
 
 
 def _untold(evidence: Evidence, known: BadWeights) -> str:
-    seen = evidence.rollout
-    rate = seen.stable_bad / max(1, seen.stable_events)
-    return steadiness.untold("errors", known, rate, judge.pass_bound(Risk()))
+    return steadiness.untold("errors", known, evidence.rollout, judge.pass_bound(Risk()))
 
 
 def _arm(sampler: Sampler, requests: float, rate: float, rng: np.random.Generator) -> ArmBin | None:

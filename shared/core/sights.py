@@ -17,10 +17,9 @@ from shared.core import (
     tallies,
     tally,
 )
-from shared.core.bad_rows import BadWeights
 from shared.core.blindness import blindness
 from shared.core.events import Ticked
-from shared.core.judge import Counts, Evidence, Kind, Verdict
+from shared.core.judge import Counts, Kind, Verdict
 from shared.core.model import Plan, Rollout
 from shared.core.shadow import MISMATCH
 from shared.core.telemetry import Answer, Sight
@@ -219,14 +218,10 @@ def too_little(plan: Plan, rollout: Rollout) -> str:
         return tallies.too_few(shadow, rollout)
     if plan.source.client and not questions.is_final(rollout):
         return ""
-    needed = judge.pass_bound(plan.source.risk)
-    known, evidence = rollout.bad_weights or {}, rollout.evidence or {}
-    return next(filter(None, (_untold(known, evidence, rule, needed) for rule in evidence)), "")
-
-
-def _untold(
-    known: Mapping[str, BadWeights], evidence: Mapping[str, Evidence], rule: str, needed: float
-) -> str:
-    seen = evidence[rule].rollout
-    rate = seen.stable_bad / max(1, seen.stable_events)
-    return steadiness.untold(rule, known[rule], rate, needed) if rule in known else ""
+    needed, known = judge.pass_bound(plan.source.risk), rollout.bad_weights or {}
+    told = (
+        steadiness.untold(rule, known[rule], evidence.rollout, needed)
+        for rule, evidence in (rollout.evidence or {}).items()
+        if rule in known
+    )
+    return next(filter(None, told), "")

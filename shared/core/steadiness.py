@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 from shared.core.bad_rows import BadRows, BadWeight, BadWeights, Span, divergence, spared
+from shared.core.evidence import Counts
 
 # However many bad rows a bin has, so many count: failures come in bursts of a kind.
 _OF_A_BIN = 2.0
@@ -39,17 +40,18 @@ def watched(known: BadWeight, bad: BadRows) -> BadWeight:
     return replace(known, spans=spans, turned=turned)
 
 
-def untold(rule: str, weights: BadWeights, rate: float, needed: float) -> str:
+def untold(rule: str, weights: BadWeights, seen: Counts, needed: float) -> str:
     """Why the canary's bad requests may be lost to sampling unseen; empty where they are not.
 
     Where sampling spares stable's, the canary's exposure rests on its being so there too, from the
     first bin on. That shows by its own bad rows; where it has none, by as many other rows that at
-    stable's bad `rate` (0..1) `needed` bad ones would have been expected.
+    stable's rate, of what was `seen` in the rollout, `needed` bad ones would have been expected.
     """
     stable, canary = weights
     if not spared(stable, _LEAST_MEAN) or canary.others.mean < _LEAST_MEAN:
         return ""
     if canary.telling < 1:
+        rate = seen.stable_bad / max(1, seen.stable_events)
         enough = not canary.rows and canary.others.rows * rate >= needed
         return "" if enough else f"{rule}: {_SPARED}, and the canary has kept too few to tell"
     excess = canary.lost / canary.rows

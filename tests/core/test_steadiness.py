@@ -7,6 +7,7 @@ import pytest
 
 from shared.core import exposures, looks, steadiness
 from shared.core.bad_rows import UNKNOWN, BadRows, BadWeight, Rows, divergence
+from shared.core.judge import Counts
 from shared.core.model import Phase
 from shared.core.telemetry import Answer, ArmBin, BinSeen
 from tests.given import Walk, step
@@ -162,12 +163,12 @@ def test_until_then_it_is_told_what_lacks() -> None:
     few = BadWeight(others=Rows(300, 3000, 30_000))
     said = "errors: sampling spares stable's bad requests, and the canary has kept too few to tell"
 
-    assert steadiness.untold("errors", (stable, few), 0.01, 3.7) == said
-    assert steadiness.untold("errors", (stable, few), 0.02, 3.7) == ""
+    assert steadiness.untold("errors", (stable, few), Counts(10_000, 100), 3.7) == said
+    assert steadiness.untold("errors", (stable, few), Counts(10_000, 200), 3.7) == ""
     one_uneven = replace(few, rows=1, items=1, usual=2, spread=10)
-    assert steadiness.untold("errors", (stable, one_uneven), 0.02, 3.7) == said
+    assert steadiness.untold("errors", (stable, one_uneven), Counts(10_000, 200), 3.7) == said
     whole = replace(few, others=Rows(3000, 3000, 3000))
-    assert steadiness.untold("errors", (stable, whole), 0.0, 3.7) == ""
+    assert steadiness.untold("errors", (stable, whole), Counts(10_000, 0), 3.7) == ""
 
 
 def test_records_of_before_hold_nothing_to_tell_by() -> None:
