@@ -131,16 +131,17 @@ def table(found: Mapping[Sampled, tuple[Ints, int]]) -> Table:
 def _rollout(task: Sampled, rng: np.random.Generator) -> tuple[Kind, int]:
     """How one rollout's step ends, and in which block (1..)."""
     everyone = task.requests
-    past = [_arm(task.before or task.stable, everyone, task.rate, rng) for _ in range(PAST)]
+    at_last = task.stable, task.canary
+    at_first = (task.before, task.before) if task.before else at_last
+    past = [_arm(at_first[0], everyone, task.rate, rng) for _ in range(PAST)]
     known = exposures.learnt(
         [BinSeen(number, arm, None) for number, arm in enumerate(past)], 0, (UNKNOWN, UNKNOWN)
     )
     evidence = judge.begin(PAST)
     for number in range(PAST, PAST + MOST):
-        turned = task.before is None or number >= PAST + TURNS
-        samplers = (task.stable, task.canary) if turned else (task.before, task.before)
-        stable = _arm(samplers[0] or task.stable, everyone * (1 - SHARE), task.rate, rng)
-        canary = _arm(samplers[1] or task.canary, everyone * SHARE, task.rate * task.worse, rng)
+        of_stable, of_canary = at_first if number < PAST + TURNS else at_last
+        stable = _arm(of_stable, everyone * (1 - SHARE), task.rate, rng)
+        canary = _arm(of_canary, everyone * SHARE, task.rate * task.worse, rng)
         seen = [BinSeen(number, stable, canary)]
         evidence = judge.gather(evidence, exposures.counted(seen, 0, known))
         known = exposures.learnt(seen, 0, known)

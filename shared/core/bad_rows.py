@@ -82,6 +82,11 @@ class BadRows:
         return self.usual - self.rows
 
     @property
+    def stood(self) -> float:
+        """Requests that they stood for besides themselves."""
+        return max(0.0, self.items - self.rows)
+
+    @property
     def telling(self) -> float:
         """How many rows would tell as much of the thinning if all rows weighed alike."""
         return self.rows / (1 + self.spread * self.rows / self.lost**2) if self.lost > 0 else 0.0
@@ -89,14 +94,14 @@ class BadRows:
     @property
     def thinned(self) -> float:
         """How far sampling thins them: 0 not at all, 1 as it does average rows."""
-        return max(0.0, self.items - self.rows) / self.lost if self.lost > 0 else 1.0
+        return self.stood / self.lost if self.lost > 0 else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """Bins in a row, of those in which there were bad rows: how many, and sums over them.
 
-    `weight`: how well each tells (0..1); by it `thinned`, how far sampling thins the bad rows,
+    `weight`: how many bad rows tell; by it `thinned`, how far sampling thins the bad rows,
     `uneven`, the variance which that has by chance, and `excess`, what average rows stand for
     besides themselves.
     """
@@ -121,8 +126,8 @@ class Span:
 class BadWeight(BadRows):
     """What one arm's bad rows so far stood for; `others` are the rows beside them.
 
-    `spans`: the oldest first; `turned`: by how much more the newer
-    weighed than by the older was to be expected, once that was sure, and 1 until then.
+    `spans`: the oldest first; `turned`: by how much more the newer weighed than by the older was to
+    be expected, once that was sure, and 1 until then.
     """
 
     others: Rows = Rows()
@@ -157,7 +162,7 @@ def of_bin(known: BadWeight, arm: ArmBin, rule_number: int) -> tuple[BadRows, Ro
 
 def added(known: BadWeight, bad: BadRows, others: Rows) -> BadWeight:
     """What is known with these rows."""
-    both = BadRows.__add__(known, bad)
+    both = known + bad
     return replace(
         known,
         rows=both.rows,
@@ -174,7 +179,7 @@ def thinning(own: BadRows, other: BadRows) -> float:
     What the rows of both arms say together is where it starts from, and the arm's own rows move it:
     the less the more they vary, and as long as the arms may be alike.
     """
-    both = BadRows.__add__(own, other)
+    both = own + other
     mixed = _alike(own, other) * _mixed(both) / _ALIKE
     return _share(own, _strength(own, both) + mixed, _share(both, _strength(both, both), 1.0))
 
@@ -222,5 +227,4 @@ def _chance(seen: BadRows) -> float:
 
 def _share(seen: BadRows, strength: float, expected: float) -> float:
     """Requests that bad rows stood for besides themselves, of those that average rows did."""
-    stood = max(0.0, seen.items - seen.rows)
-    return (stood + strength * expected) / (seen.lost + strength)
+    return (seen.stood + strength * expected) / (seen.lost + strength)

@@ -35,7 +35,9 @@ def counted(
 
 def learnt(bins: Iterable[BinSeen], rule_number: int, known: BadWeights) -> BadWeights:
     """What is known of the bad rows' weights after these bins."""
-    return reduce(lambda sofar, seen: _after(sofar, seen, rule_number), _ordered(bins), known)
+    return reduce(
+        lambda sofar, seen: _after(sofar, seen, rule_number, watch=True), _ordered(bins), known
+    )
 
 
 def exposure(
@@ -67,8 +69,8 @@ def _plain(arm: ArmBin | None, rule_number: int) -> tuple[float, float]:
     """By what this bin alone shows, since half of it being bad needs no finer measure."""
     if arm is None:
         return 0.0, 0.0
-    bad_rows, bad = arm.bad_rows[rule_number], arm.bad[rule_number]
-    return (arm.items * bad_rows / bad, bad_rows) if bad else (arm.rows, 0.0)
+    rows, bad = arm.bad_rows[rule_number], arm.bad[rule_number]
+    return (arm.items * rows / bad, rows) if bad else (arm.rows, 0.0)
 
 
 def mean_weight(arm: ArmBin) -> float:
@@ -83,9 +85,10 @@ def of_lookback(rules: tuple[Rule, ...], bins: Iterable[BinSeen]) -> Mapping[str
     return {rule.name: learnt(mine, number, unknown) for number, rule in enumerate(rules)}
 
 
-def baseline(rules: tuple[Rule, ...], bins: tuple[BinSeen, ...]) -> Mapping[str, Counts]:
+def baseline(
+    rules: tuple[Rule, ...], bins: tuple[BinSeen, ...], weights: Mapping[str, BadWeights]
+) -> Mapping[str, Counts]:
     """Stable's own counts before the start, per rule; the whole look says what bad rows weigh."""
-    weights = of_lookback(rules, bins)
     return {
         rule.name: sum(
             (
@@ -102,12 +105,18 @@ def _ordered(bins: Iterable[BinSeen]) -> list[BinSeen]:
     return sorted(bins, key=lambda seen: seen.index)
 
 
-def _after(known: BadWeights, seen: BinSeen, rule_number: int) -> BadWeights:
-    """What stable's bad rows weigh should last, for its counts of long ago count on."""
+def _after(
+    known: BadWeights, seen: BinSeen, rule_number: int, *, watch: bool = False
+) -> BadWeights:
+    """What stable's bad rows weigh should last, for its counts of long ago count on.
+
+    To count a bin needs no watch of that, which costs more than all else.
+    """
     stable, canary = known
     if seen.stable:
         bad, others = bad_rows.of_bin(stable, seen.stable, rule_number)
-        stable = steadiness.watched(bad_rows.added(stable, bad, others), bad)
+        stable = bad_rows.added(stable, bad, others)
+        stable = steadiness.watched(stable, bad) if watch else stable
     if seen.canary:
         canary = bad_rows.added(canary, *bad_rows.of_bin(canary, seen.canary, rule_number))
     return stable, canary

@@ -67,8 +67,8 @@ def _counted(
 ) -> Rollout:
     """The open bins counted by every rule, and those below `before` folded, or passed by."""
     complete = tuple(seen for seen in bins if seen.index < before)
-    by_request = plan.source.client is None or questions.is_final(rollout)
     still_open = tuple(seen for seen in bins if seen.index >= before)
+    by_request = plan.source.client is None or questions.is_final(rollout)
     evidence, known = dict(rollout.evidence or {}), dict(rollout.bad_weights or {})
     for number, rule in enumerate(plan.source.rules):
         weights_before = known.get(rule.name, _NOTHING)

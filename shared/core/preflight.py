@@ -18,6 +18,7 @@ from shared.core import (
     weights,
     words,
 )
+from shared.core.bad_rows import BadWeights
 from shared.core.events import Ticked
 from shared.core.judge import Counts
 from shared.core.model import Pair, Plan, Rollout
@@ -64,6 +65,7 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
     past = ticked.strata.seen if ticked.strata else ()
     standard = strata.standard_of(plan.source.rules, past) if plan.source.strata else None
     bin_s = questions.block_s(plan.source, profile.ttl_s, standard)
+    bad_weights = exposures.of_lookback(plan.source.rules, ticked.answer.bins)
     return replace(
         rollout,
         before=pair,
@@ -73,12 +75,12 @@ def prepare(plan: Plan, rollout: Rollout, ticked: Ticked) -> Rollout:
         scale=scale_for(plan, pair),
         ttl_s=profile.ttl_s,
         bin_s=bin_s,
-        baseline=_baseline(plan, ticked.answer),
+        baseline=_baseline(plan, ticked.answer, bad_weights),
         thresholds_ms=ticked.answer.quantiles_ms or {},
         standard=standard,
         last_row_s=ticked.answer.newest_s,
         moved_at_s=ticked.at_s,
-        bad_weights=exposures.of_lookback(plan.source.rules, ticked.answer.bins),
+        bad_weights=bad_weights,
     )
 
 
@@ -170,9 +172,9 @@ def _unknown_limits(plan: Plan, answer: Answer) -> list[str]:
     ]
 
 
-def _baseline(plan: Plan, answer: Answer) -> Mapping[str, Counts]:
+def _baseline(plan: Plan, answer: Answer, known: Mapping[str, BadWeights]) -> Mapping[str, Counts]:
     """Stable's own counts; those of a quantile follow from what it is, and need no counting."""
-    before = dict(exposures.baseline(plan.source.rules, answer.bins))
+    before = dict(exposures.baseline(plan.source.rules, answer.bins, known))
     for number, rule in enumerate(plan.source.rules):
         if rule.slower_than_quantile is not None:
             tries = _requests_per_event(answer, number)

@@ -95,8 +95,8 @@ def _turned(spans: tuple[Span, ...]) -> float:
 
 
 def _partings(spans: tuple[Span, ...]) -> Iterator[float]:
-    older = list(accumulate(spans, Span.__add__))
-    newer = list(accumulate(reversed(spans), Span.__add__))[::-1]
+    older = list(accumulate(spans))
+    newer = list(accumulate(reversed(spans)))[::-1]
     for number in range(1, len(spans)):
         yield heavier(newer[number], older[number - 1])
 

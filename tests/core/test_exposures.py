@@ -156,11 +156,14 @@ def test_stables_past_tells_how_failures_are_sampled() -> None:
     bins = tuple(BinSeen(n, FAILING if n == 7 else QUIET, QUIET) for n in range(10))
     rules = (Rule("errors"),)
 
-    before = exposures.baseline(rules, bins)["errors"]
+    known = exposures.of_lookback(rules, bins)
+    before = exposures.baseline(rules, bins, known)["errors"]
     assert (before.stable_events, before.stable_bad) == pytest.approx((10_000, 4), rel=0.1)
     assert (before.canary_events, before.canary_bad) == (0, 0)
-    assert exposures.of_lookback(rules, bins)["errors"][1] == UNKNOWN
-    assert exposures.baseline(rules, (BinSeen(0, QUIET, None),)) == {"errors": Counts(100, 0)}
+    assert known["errors"][1] == UNKNOWN
+    quiet = (BinSeen(0, QUIET, None),)
+    known = exposures.of_lookback(rules, quiet)
+    assert exposures.baseline(rules, quiet, known) == {"errors": Counts(100, 0)}
 
 
 ARMS = st.one_of(

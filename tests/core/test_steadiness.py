@@ -10,7 +10,7 @@ from shared.core.bad_rows import UNKNOWN, BadRows, BadWeight, Rows, divergence
 from shared.core.judge import Counts
 from shared.core.model import Phase
 from shared.core.telemetry import Answer, ArmBin, BinSeen
-from tests.given import Walk, step
+from tests.given import START_S, Walk, step
 from tests.told import MINUTE_S, Told, minutes_plan, without
 
 ALWAYS, NEVER = (lambda _: True), (lambda _: False)
@@ -132,12 +132,9 @@ def test_a_canary_that_is_down_is_still_found() -> None:
 
 def test_a_change_before_the_start_is_refused() -> None:
     """Half an hour ago: stable's past cannot be put together either."""
-    walk = sampled((0.05, 0.05), lambda index: index * MINUTE_S >= walk_start - 1800)
+    walk = sampled((0.05, 0.05), lambda index: index * MINUTE_S >= START_S - 1800)
     walk.until(lambda walk: walk.phase is Phase.REFUSED, 5)
     assert any("errors: sampling has changed" in each for each in walk.rollout.reasons)
-
-
-walk_start = Walk().now_s
 
 
 def test_where_stables_failures_escape_a_canary_whose_own_do_not_is_not_promoted() -> None:
